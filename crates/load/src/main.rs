@@ -1,0 +1,2 @@
+//! tertulia-load
+fn main() {}

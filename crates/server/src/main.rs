@@ -1,0 +1,2 @@
+//! tertulia-server
+fn main() {}
