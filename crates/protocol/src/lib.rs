@@ -1,1 +1,25 @@
-//! tertulia-protocol
+//! Words: what can be said in tertulia.v1, as pure functions over bytes. (1 receive, 2 decode)
+//!
+//! [`frame`] turns bytes into messages and back, [`command`] messages into wishes, [`event`] and
+//! [`reply`] facts into lines. `docs/protocol.md` is the authority; `golden/` holds it as data.
+//!
+//! Never: waits, reads a clock, opens anything.
+
+mod body;
+mod code;
+mod fields;
+mod id;
+mod role;
+
+pub mod command;
+pub mod event;
+pub mod limits;
+pub mod line;
+pub mod reply;
+
+pub use body::Body;
+pub use code::{Close, Code};
+pub use fields::{Bad, Field, object};
+pub use id::{AppKind, BadId, Cid, Epoch, RoomId, Seq, SessionId, UserId};
+pub use role::{Role, RoomKind};
+pub mod frame;

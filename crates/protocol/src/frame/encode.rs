@@ -1,0 +1,72 @@
+//! Encoder: frames at the end of a buffer. (7 deliver, 8 send)
+//!
+//! Every frame written is whole: what we say is never fragmented. The server's frames carry no mask, so a
+//! header and a payload may lie side by side in a slab and go to every member as they are.
+//!
+//! Never: refuses; what is too long for a control frame is cut.
+
+use super::unmask::unmask;
+use super::{CONTROL_BYTES_MAX, Opcode};
+
+const FIN: u8 = 0x80;
+const MASKED: u8 = 0x80;
+
+/// Length of the header of an unmasked frame with a payload of `len` bytes: 2, 4 or 10.
+pub const fn header_bytes(len: usize) -> usize {
+    match len {
+        0..126 => 2,
+        126..65_536 => 4,
+        _ => 10,
+    }
+}
+
+/// Writes the header of an unmasked frame; its payload of `len` bytes is to follow.
+pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
+    put_start(out, opcode, len, 0);
+}
+
+/// Writes an unmasked text message. `payload` is not checked: what is not UTF-8 ends the connection.
+pub fn put_text(out: &mut Vec<u8>, payload: &[u8]) {
+    put_header(out, Opcode::Text, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Writes an unmasked ping or pong. A payload over [`CONTROL_BYTES_MAX`] is cut there.
+pub fn put_control(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    debug_assert!(opcode.is_control(), "{opcode} is not a control frame");
+    let payload = payload.get(..CONTROL_BYTES_MAX).unwrap_or(payload);
+    put_header(out, opcode, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Writes an unmasked close. A reason that does not fit is cut between two characters.
+pub fn put_close(out: &mut Vec<u8>, code: u16, reason: &str) {
+    let code = code.to_be_bytes();
+    let (reason, _) = reason.split_at(reason.floor_char_boundary(CONTROL_BYTES_MAX - code.len()));
+    put_header(out, Opcode::Close, code.len() + reason.len());
+    out.extend_from_slice(&code);
+    out.extend_from_slice(reason.as_bytes());
+}
+
+/// Writes a masked frame: the client's way to say anything. `payload` is not checked or cut.
+pub fn put_masked(out: &mut Vec<u8>, opcode: Opcode, mask: [u8; 4], payload: &[u8]) {
+    put_start(out, opcode, payload.len(), MASKED);
+    out.extend_from_slice(&mask);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    unmask(out.get_mut(start..).unwrap_or_default(), mask);
+}
+
+/// Writes the first bytes of a frame, up to and with the length in its shortest form.
+fn put_start(out: &mut Vec<u8>, opcode: Opcode, len: usize, masked: u8) {
+    out.push(FIN | opcode as u8);
+    if let Ok(short @ 0..126) = u8::try_from(len) {
+        out.push(masked | short);
+    } else if let Ok(long) = u16::try_from(len) {
+        out.push(masked | 126);
+        out.extend_from_slice(&long.to_be_bytes());
+    } else {
+        out.push(masked | 127);
+        out.extend_from_slice(&(len as u64).to_be_bytes());
+    }
+}
