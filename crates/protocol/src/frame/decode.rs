@@ -6,12 +6,13 @@
 //! Never: holds memory for a connection between messages, grows by what a header declares, decodes after a
 //! close or a violation.
 
+use std::fmt;
+
 use super::header::{self, Begun, Frame, Rules};
 use super::unmask::{turned, unmask};
 use super::{Message, Opcode, Side, Violation};
 
 /// Bytes that have arrived and are not yet understood. Decoding unmasks them in place.
-#[derive(Debug)]
 pub struct Input<'b> {
     rest: &'b mut [u8],
 }
@@ -60,7 +61,6 @@ impl<'b> Input<'b> {
 /// assert_eq!(decoder.next(&mut input, 1024), Ok(Some(Message::Text("Hello"))));
 /// assert_eq!(decoder.next(&mut input, 1024), Ok(None));
 /// ```
-#[derive(Debug)]
 pub struct Decoder {
     held: Option<Box<Held>>,
     side: Side,
@@ -96,11 +96,12 @@ impl Decoder {
         let (opcode, payload) = match self.find(input, message_bytes_max) {
             Ok(Some(Found::Here(opcode, payload))) => (opcode, payload),
             Ok(Some(Found::Held(opcode))) => {
-                (opcode, self.held.as_deref().map_or(&[][..], Held::tail))
+                (opcode, self.held.as_deref().map(Held::tail).unwrap_or_default())
             }
             Ok(None) => return Ok(None),
             Err(violation) => {
                 self.over = true;
+                // At once, for the connection may linger until its close is sent.
                 self.let_go();
                 return Err(violation);
             }
@@ -181,10 +182,21 @@ impl Decoder {
     }
 }
 
+impl fmt::Debug for Decoder {
+    // How much is held and not what: a body must not reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("side", &self.side)
+            .field("held_bytes", &self.held_bytes())
+            .field("over", &self.over)
+            .finish()
+    }
+}
+
 /// Where a whole payload lies, unmasked.
 enum Found<'b> {
     /// In the input.
-    Here(Opcode, &'b mut [u8]),
+    Here(Opcode, &'b [u8]),
     /// In the tail of what is held.
     Held(Opcode),
 }
@@ -200,7 +212,7 @@ enum Gathered {
 }
 
 /// What is half received.
-#[derive(Default, Debug)]
+#[derive(Default)]
 struct Held {
     /// First the gathered message, then a tail: a header that is not all there, or the payload of the frame in
     /// `frame`, or what was handed out. No two of them are ever needed at once.
@@ -304,8 +316,10 @@ impl Held {
         }
     }
 
-    /// Checks what has arrived of a text since the last check. A code point may be cut anywhere but at the
-    /// end of the message; each byte is looked at again at most three times.
+    /// Checks what has arrived of a text since the last check; no byte is looked at more than four times.
+    ///
+    /// A code point may be cut here, since more may come. One that the end of the message cuts is found when
+    /// the message is read.
     fn check_text(&mut self, frame: &Frame) -> Result<(), Violation> {
         let Some(begun) = &mut self.begun else {
             return Ok(());
@@ -313,13 +327,10 @@ impl Held {
         if frame.opcode.is_control() || begun.opcode != Opcode::Text {
             return Ok(());
         }
-        let last = frame.fin && frame.left_bytes == 0;
         let unchecked = self.bytes.get(begun.checked_bytes..).unwrap_or_default();
         match simdutf8::compat::from_utf8(unchecked) {
             Ok(text) => begun.checked_bytes += text.len(),
-            Err(cut) if cut.error_len().is_none() && !last => {
-                begun.checked_bytes += cut.valid_up_to()
-            }
+            Err(cut) if cut.error_len().is_none() => begun.checked_bytes += cut.valid_up_to(),
             Err(_) => return Err(Violation::NotUtf8 { opcode: Opcode::Text }),
         }
         Ok(())

@@ -1,0 +1,223 @@
+//! The engine in memory: rooms that live as long as the value, and faults on demand.
+//!
+//! Clones share the same rooms, so a simulation can drop everything else and go on from what was committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tertulia_protocol::{Cid, Role, RoomId, UserId};
+
+use crate::engine::{Read, Write};
+use crate::error::Error;
+use crate::row::{Changes, Range, Remembered, Room, RoomNo, Sender, Standing, StoredEvent};
+
+/// Rooms in memory.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Tables>>);
+
+#[derive(Default)]
+struct Tables {
+    rooms: BTreeMap<RoomId, Room>,
+    ids: BTreeMap<RoomNo, RoomId>,
+    members: BTreeMap<(RoomNo, UserId), Standing>,
+    events: BTreeMap<(RoomNo, u64), Vec<u8>>,
+    dedupe: BTreeMap<(RoomNo, Option<UserId>, Cid), Remembered>,
+    revoked: BTreeMap<UserId, u64>,
+    graves: BTreeSet<RoomNo>,
+    last_no: u64,
+    commits_that_fail: u32,
+    reads_that_fail: u32,
+}
+
+/// Rows cleaned in one step.
+const SWEEP_ROWS: usize = 1000;
+
+impl Memory {
+    /// The next `count` commits fail and leave nothing behind.
+    pub fn fail_commits(&self, count: u32) {
+        self.tables().commits_that_fail = count;
+    }
+
+    /// The next `count` reads fail.
+    pub fn fail_reads(&self, count: u32) {
+        self.tables().reads_that_fail = count;
+    }
+
+    /// Removes the events of `room` below `first`, as a retention would.
+    pub fn trim(&self, room: &RoomId, first: u64) {
+        let tables = &mut *self.tables();
+        if let Some(room) = tables.rooms.get_mut(room) {
+            room.head.first = first;
+            let no = room.no;
+            tables.events.retain(|(room, seq), _| *room != no || *seq >= first);
+        }
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().expect("no one panics while holding the tables")
+    }
+
+    fn read(&self) -> Result<MutexGuard<'_, Tables>, Error> {
+        let mut tables = self.tables();
+        if tables.reads_that_fail > 0 {
+            tables.reads_that_fail -= 1;
+            return Err(Error::Failed("a planted fault".into()));
+        }
+        Ok(tables)
+    }
+}
+
+impl Read for Memory {
+    fn room(&mut self, id: &RoomId) -> Result<Option<Room>, Error> {
+        Ok(self.read()?.rooms.get(id).cloned())
+    }
+
+    fn standing(&mut self, room: RoomNo, user: &UserId) -> Result<Standing, Error> {
+        let tables = self.read()?;
+        Ok(tables.members.get(&(room, user.clone())).copied().unwrap_or(Standing::Stranger))
+    }
+
+    fn log(&mut self, range: Range) -> Result<Vec<StoredEvent>, Error> {
+        let tables = self.read()?;
+        let mut bytes_left = i64::from(range.bytes_max);
+        let rows = tables
+            .events
+            .range(
+                (range.room, range.after.saturating_add(1))
+                    ..=(range.room, range.upto.max(range.after.saturating_add(1))),
+            )
+            .take_while(|((_, seq), _)| *seq <= range.upto)
+            .take(range.limit as usize)
+            .take_while(|(_, bytes)| {
+                let first = bytes_left == i64::from(range.bytes_max);
+                bytes_left -= bytes.len() as i64;
+                first || bytes_left >= 0
+            })
+            .map(|((_, seq), bytes)| StoredEvent { seq: *seq, bytes: bytes.clone() });
+        Ok(rows.collect())
+    }
+
+    fn rooms_of(
+        &mut self,
+        user: &UserId,
+        after: Option<&RoomId>,
+        limit: u32,
+    ) -> Result<Vec<(Room, Role)>, Error> {
+        let tables = self.read()?;
+        let rooms = tables.rooms.iter().filter(|(id, _)| after.is_none_or(|after| *id > after));
+        let mine =
+            rooms.filter_map(|(_, room)| match tables.members.get(&(room.no, user.clone())) {
+                Some(Standing::Member(role)) => Some((room.clone(), *role)),
+                _ => None,
+            });
+        Ok(mine.take(limit as usize).collect())
+    }
+
+    fn members(
+        &mut self,
+        room: RoomNo,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<(UserId, Role)>, Error> {
+        let tables = self.read()?;
+        let rows = tables.members.iter().filter_map(|((no, user), standing)| match standing {
+            Standing::Member(role) if *no == room && after.is_none_or(|after| user > after) => {
+                Some((user.clone(), *role))
+            }
+            _ => None,
+        });
+        Ok(rows.take(limit as usize).collect())
+    }
+
+    fn revoked(&mut self) -> Result<Vec<(UserId, u64)>, Error> {
+        Ok(self.read()?.revoked.iter().map(|(user, at)| (user.clone(), *at)).collect())
+    }
+
+    fn ping(&mut self) -> Result<(), Error> {
+        self.read().map(drop)
+    }
+}
+
+impl Write for Memory {
+    fn remembered(
+        &mut self,
+        room: RoomNo,
+        sender: &Sender,
+        cid: &Cid,
+    ) -> Result<Option<Remembered>, Error> {
+        Ok(self.read()?.dedupe.get(&(room, sender.clone(), *cid)).copied())
+    }
+
+    fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error> {
+        let tables = self.read()?;
+        Ok(tables.rooms.values().filter(|room| room.by.as_ref() == Some(user)).count() as u64)
+    }
+
+    fn last_room_no(&mut self) -> Result<RoomNo, Error> {
+        Ok(RoomNo(self.read()?.last_no))
+    }
+
+    fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
+        let tables = &mut *self.tables();
+        if tables.commits_that_fail > 0 {
+            tables.commits_that_fail -= 1;
+            return Err(Error::Failed("a planted fault".into()));
+        }
+        for room in &changes.rooms {
+            tables.last_no = tables.last_no.max(room.no.0);
+            tables.ids.insert(room.no, room.id.clone());
+            tables.rooms.insert(room.id.clone(), (*room).clone());
+        }
+        for (no, head) in &changes.heads {
+            if let Some(room) = tables.ids.get(no).and_then(|id| tables.rooms.get_mut(id)) {
+                room.head = *head;
+            }
+        }
+        for event in &changes.events {
+            let fresh = tables.events.insert((event.room, event.seq), event.bytes.to_vec());
+            assert!(fresh.is_none(), "number {} of {:?} was given twice", event.seq, event.room);
+        }
+        for (room, sender, cid, remembered) in &changes.remembered {
+            tables.dedupe.insert((*room, (*sender).clone(), *cid), *remembered);
+        }
+        for (room, user, standing) in &changes.standings {
+            let key = (*room, (*user).clone());
+            match standing {
+                Standing::Stranger => tables.members.remove(&key),
+                standing => tables.members.insert(key, *standing),
+            };
+        }
+        for no in &changes.gone {
+            if let Some(id) = tables.ids.remove(no)
+                && tables.rooms.get(&id).is_some_and(|room| room.no == *no)
+            {
+                tables.rooms.remove(&id);
+            }
+            tables.graves.insert(*no);
+        }
+        for (user, at) in &changes.revoked {
+            tables.revoked.insert((*user).clone(), *at);
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self, forget_before: u64) -> Result<bool, Error> {
+        let tables = &mut *self.tables();
+        for grave in std::mem::take(&mut tables.graves) {
+            tables.events.retain(|(room, _), _| *room != grave);
+            tables.members.retain(|(room, _), _| *room != grave);
+            tables.dedupe.retain(|(room, _, _), _| *room != grave);
+        }
+        let old: Vec<_> = tables
+            .dedupe
+            .iter()
+            .filter(|(_, remembered)| remembered.ts < forget_before)
+            .map(|(key, _)| key.clone())
+            .take(SWEEP_ROWS)
+            .collect();
+        for key in &old {
+            tables.dedupe.remove(key);
+        }
+        Ok(old.len() == SWEEP_ROWS)
+    }
+}

@@ -1,0 +1,175 @@
+//! The SQLite engine: one file, one writer, readers that never wait for it.
+
+pub(crate) mod backup;
+pub(crate) mod checkpoint;
+pub(crate) mod keys;
+mod read;
+mod write;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+
+use crate::Durability;
+use crate::directory::{self, Doubt, Found};
+use crate::error::{Error, OpenError};
+use checkpoint::Checkpointer;
+use read::SqliteReader;
+use write::SqliteWriter;
+
+/// The schema's versions, oldest first. A version is never changed once released, only followed.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")];
+
+/// Marks the file as ours: "Tert".
+const APPLICATION_ID: i64 = 0x5465_7274;
+
+/// How long a statement waits for another process. Longer than any write of the command line takes, short
+/// enough that a client hears `unavailable` well within five seconds.
+const BUSY_WAIT: Duration = Duration::from_millis(1000);
+
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    durability: Durability,
+    wal_bytes: Arc<AtomicU64>,
+}
+
+impl Sqlite {
+    pub(crate) fn open(dir: &Path, durability: Durability) -> Result<(Sqlite, Found), OpenError> {
+        let path = dir.join("tertulia.db");
+        let fresh = !path.exists();
+        let db = connect_and_migrate(dir)?;
+        let doubt = if fresh { None } else { doubt(&db, &path)? };
+        if doubt.is_some() {
+            db.execute("UPDATE rooms SET epoch = lower(hex(randomblob(6)))", [])
+                .map_err(Error::from)?;
+        }
+        let file = identity(&path)?;
+        set_fact(&db, "file", &file)?;
+        set_fact(&db, "durability", durability.as_str())?;
+        set_fact(&db, "clean", "no")?;
+        let sqlite = Sqlite { path, durability, wal_bytes: Arc::default() };
+        Ok((sqlite, Found { fresh, new_epochs: doubt }))
+    }
+
+    pub(crate) fn writer(&self) -> Result<SqliteWriter, Error> {
+        let db = connect(&self.path)?;
+        let synchronous = match self.durability {
+            Durability::Fsync => "FULL",
+            // Syncs before a checkpoint only: a power cut loses the newest commits, never the database.
+            Durability::Os | Durability::Memory => "NORMAL",
+        };
+        db.pragma_update(None, "synchronous", synchronous)?;
+        SqliteWriter::new(db, self.wal_bytes.clone())
+    }
+
+    pub(crate) fn reader(&self) -> Result<SqliteReader, Error> {
+        let db = connect(&self.path)?;
+        db.pragma_update(None, "query_only", true)?;
+        Ok(SqliteReader::new(db))
+    }
+
+    pub(crate) fn checkpointer(&self) -> Result<Checkpointer, Error> {
+        Ok(Checkpointer::new(connect(&self.path)?, self.wal_bytes.clone()))
+    }
+
+    pub(crate) fn close(self) -> Result<(), Error> {
+        let db = connect(&self.path)?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        set_fact(&db, "clean", "yes")
+    }
+}
+
+/// A connection to the database in `dir`, made and brought to the newest schema if need be.
+pub(crate) fn connect_and_migrate(dir: &Path) -> Result<Connection, OpenError> {
+    directory::make(dir)?;
+    let path = dir.join("tertulia.db");
+    let mut db = connect(&path).map_err(|error| match error {
+        Error::Damaged(_) => OpenError::Foreign { path: path.clone() },
+        error => OpenError::Database(error),
+    })?;
+    let version = |db: &Connection| -> Result<i64, Error> {
+        Ok(db.pragma_query_value(None, "user_version", |row| row.get(0))?)
+    };
+    let known = MIGRATIONS.len() as i64;
+    if version(&db)? == known {
+        return Ok(db);
+    }
+    let steps =
+        db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Error::from)?;
+    // Looked at again under the lock: another process may have been faster.
+    let found = version(&steps)?;
+    if found > known {
+        return Err(OpenError::Newer { dir: dir.to_owned(), found, known });
+    }
+    if found == 0 && tables(&steps)? > 0 {
+        return Err(OpenError::Foreign { path });
+    }
+    for step in &MIGRATIONS[found as usize..] {
+        steps.execute_batch(step).map_err(Error::from)?;
+    }
+    let finish = || -> rusqlite::Result<()> {
+        steps.pragma_update(None, "application_id", APPLICATION_ID)?;
+        steps.pragma_update(None, "user_version", known)
+    };
+    finish().map_err(Error::from)?;
+    steps.commit().map_err(Error::from)?;
+    Ok(db)
+}
+
+fn tables(db: &Connection) -> Result<i64, Error> {
+    Ok(db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?)
+}
+
+/// Every connection's settings. The log is checkpointed by its own thread, never inside a commit.
+fn connect(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY_WAIT)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "cache_size", -16_384)?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// Whether the logs may have gone back since they were last served.
+fn doubt(db: &Connection, path: &Path) -> Result<Option<Doubt>, OpenError> {
+    let served = fact(db, "file")?;
+    if served.is_some_and(|served| identity(path).is_ok_and(|now| now != served)) {
+        return Ok(Some(Doubt::OtherFile));
+    }
+    let unsynced = fact(db, "durability")?.is_some_and(|mode| mode == Durability::Os.as_str());
+    let unclean = fact(db, "clean")?.is_some_and(|clean| clean == "no");
+    Ok((unsynced && unclean).then_some(Doubt::Unsynced))
+}
+
+/// What tells this file from a copy of it.
+fn identity(path: &Path) -> Result<String, OpenError> {
+    let file = std::fs::metadata(path)
+        .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    Ok(format!("{}:{}", file.dev(), file.ino()))
+}
+
+fn fact(db: &Connection, name: &str) -> Result<Option<String>, Error> {
+    Ok(db
+        .query_row("SELECT value FROM facts WHERE name = ?", [name], |row| row.get(0))
+        .optional()?)
+}
+
+fn set_fact(db: &Connection, name: &str, value: &str) -> Result<(), Error> {
+    db.execute(
+        "INSERT INTO facts (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = ?2",
+        [name, value],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,319 @@
+//! Writing to SQLite: one transaction for all that waited.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use tertulia_protocol::{Cid, UserId};
+
+use super::read::{Connected, number};
+use crate::engine::Write;
+use crate::error::Error;
+use crate::row::{self, Changes, NewEvent, Remembered, Room, RoomNo, Sender, Standing};
+
+/// The write-ahead log may not pass this: the next commit first waits for a whole checkpoint.
+const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Rows looked at in one step of cleaning: about a millisecond.
+const SWEEP_ROWS: i64 = 500;
+
+pub(crate) struct SqliteWriter {
+    db: Connection,
+    wal_bytes: Arc<AtomicU64>,
+    /// Where the cleaning of old cids goes on.
+    swept: (i64, String, String),
+}
+
+impl Connected for SqliteWriter {
+    fn db(&self) -> &Connection {
+        &self.db
+    }
+}
+
+impl SqliteWriter {
+    pub(super) fn new(
+        mut db: Connection,
+        wal_bytes: Arc<AtomicU64>,
+    ) -> Result<SqliteWriter, Error> {
+        let page_bytes: u64 =
+            db.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))? as u64;
+        let seen = wal_bytes.clone();
+        db.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            seen.store(pages as u64 * page_bytes, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(SqliteWriter { db, wal_bytes, swept: Default::default() })
+    }
+
+    /// Starts the log over. Readers hold no snapshot for long, so this waits for a page read at most.
+    fn restart_log(&mut self) -> Result<(), Error> {
+        self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+        self.wal_bytes.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Write for SqliteWriter {
+    fn remembered(
+        &mut self,
+        room: RoomNo,
+        sender: &Sender,
+        cid: &Cid,
+    ) -> Result<Option<Remembered>, Error> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT seq, n, ts, hash FROM dedupe WHERE room = ?1 AND user = ?2 AND cid = ?3",
+        )?;
+        let found =
+            statement.query_row(params![room.0 as i64, sender_text(sender), cid.as_str()], |row| {
+                Ok(Remembered {
+                    seq: number(row, 0)?,
+                    n: row.get::<_, Option<i64>>(1)?.map(|n| n as u64),
+                    ts: number(row, 2)?,
+                    hash: u128::from_be_bytes(row.get(3)?),
+                })
+            });
+        Ok(found.optional()?)
+    }
+
+    fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error> {
+        let mut statement = self.db.prepare_cached("SELECT count(*) FROM rooms WHERE by = ?1")?;
+        Ok(statement.query_row([user.as_str()], |row| number(row, 0))?)
+    }
+
+    fn last_room_no(&mut self) -> Result<RoomNo, Error> {
+        let last = self.db.query_row(
+            "SELECT max(ifnull((SELECT max(no) FROM rooms), 0), \
+                        ifnull((SELECT max(room) FROM graves), 0), \
+                        ifnull((SELECT value FROM facts WHERE name = 'last_room_no'), 0))",
+            [],
+            |row| number(row, 0),
+        )?;
+        Ok(RoomNo(last))
+    }
+
+    fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
+        if self.wal_bytes.load(Ordering::Relaxed) > WAL_BYTES_MAX {
+            self.restart_log()?;
+        }
+        let rows = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for no in &changes.gone {
+            bury(&rows, *no)?;
+        }
+        for room in &changes.rooms {
+            put_room(&rows, room)?;
+        }
+        let mut heads = rows.prepare_cached(
+            "UPDATE rooms SET head = ?2, n = ?3, first = ?4, ts = ?5 WHERE no = ?1",
+        )?;
+        for (no, head) in &changes.heads {
+            heads.execute(params![
+                no.0 as i64,
+                head.seq as i64,
+                head.n as i64,
+                head.first as i64,
+                head.ts as i64
+            ])?;
+        }
+        drop(heads);
+        for event in &changes.events {
+            put_event(&rows, event)?;
+        }
+        for (room, sender, cid, remembered) in &changes.remembered {
+            put_remembered(&rows, *room, sender, cid, remembered)?;
+        }
+        for (room, user, standing) in &changes.standings {
+            put_standing(&rows, *room, user, *standing)?;
+        }
+        for (user, second) in &changes.revoked {
+            rows.prepare_cached(
+                "INSERT INTO users (user, revoked) VALUES (?1, ?2) \
+                 ON CONFLICT (user) DO UPDATE SET revoked = ?2",
+            )?
+            .execute(params![user.as_str(), *second as i64])?;
+        }
+        rows.commit()?;
+        Ok(())
+    }
+
+    fn sweep(&mut self, forget_before: u64) -> Result<bool, Error> {
+        if self.empty_a_grave()? {
+            return Ok(true);
+        }
+        self.forget_old_cids(forget_before)
+    }
+}
+
+impl SqliteWriter {
+    fn empty_a_grave(&mut self) -> Result<bool, Error> {
+        let room: Option<i64> = self
+            .db
+            .prepare_cached("SELECT room FROM graves LIMIT 1")?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        let Some(room) = room else { return Ok(false) };
+        let rows = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let no = RoomNo(room as u64);
+        let mut gone = rows
+            .prepare_cached(
+                "DELETE FROM events WHERE id IN \
+                 (SELECT id FROM events WHERE id > ?1 AND id <= ?2 LIMIT ?3)",
+            )?
+            .execute(params![
+                row::event_key(no, 0),
+                row::event_key(no, row::SEQ_MAX),
+                SWEEP_ROWS
+            ])?;
+        gone += rows
+            .prepare_cached(
+                "DELETE FROM dedupe WHERE (room, user, cid) IN \
+                 (SELECT room, user, cid FROM dedupe WHERE room = ?1 LIMIT ?2)",
+            )?
+            .execute(params![room, SWEEP_ROWS])?;
+        gone += rows
+            .prepare_cached(
+                "DELETE FROM members WHERE (room, user) IN \
+                 (SELECT room, user FROM members WHERE room = ?1 LIMIT ?2)",
+            )?
+            .execute(params![room, SWEEP_ROWS])?;
+        if gone == 0 {
+            rows.prepare_cached("DELETE FROM graves WHERE room = ?1")?.execute([room])?;
+        }
+        rows.commit()?;
+        Ok(true)
+    }
+
+    /// Walks the whole table in small steps instead of keeping an index by age, which every message would
+    /// pay for.
+    fn forget_old_cids(&mut self, forget_before: u64) -> Result<bool, Error> {
+        let (room, user, cid) = &self.swept;
+        let keys: Vec<(i64, String, String, i64)> = self
+            .db
+            .prepare_cached(
+                "SELECT room, user, cid, ts FROM dedupe WHERE (room, user, cid) > (?1, ?2, ?3) \
+                 ORDER BY room, user, cid LIMIT ?4",
+            )?
+            .query_map(params![room, user, cid, SWEEP_ROWS], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        let Some((room, user, cid, _)) = keys.last() else {
+            self.swept = Default::default();
+            return Ok(false);
+        };
+        let last = (*room, user.clone(), cid.clone());
+        if keys.iter().any(|(.., ts)| (*ts as u64) < forget_before) {
+            let rows = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut delete = rows
+                .prepare_cached("DELETE FROM dedupe WHERE room = ?1 AND user = ?2 AND cid = ?3")?;
+            for (room, user, cid, _) in keys.iter().filter(|(.., ts)| (*ts as u64) < forget_before)
+            {
+                delete.execute(params![room, user, cid])?;
+            }
+            drop(delete);
+            rows.commit()?;
+        }
+        self.swept = last;
+        Ok(true)
+    }
+}
+
+fn sender_text(sender: &Sender) -> &str {
+    sender.as_ref().map_or("", UserId::as_str)
+}
+
+fn bury(db: &Connection, no: RoomNo) -> rusqlite::Result<()> {
+    let room = no.0 as i64;
+    db.prepare_cached("DELETE FROM rooms WHERE no = ?1")?.execute([room])?;
+    db.prepare_cached("INSERT OR IGNORE INTO graves (room) VALUES (?1)")?.execute([room])?;
+    // A number is not given again after its grave is empty, either: caches may still speak of it.
+    db.prepare_cached(
+        "INSERT INTO facts (name, value) VALUES ('last_room_no', ?1) \
+         ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), ?1)",
+    )?
+    .execute([room])?;
+    Ok(())
+}
+
+fn put_room(db: &Connection, room: &Room) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO rooms (no, id, epoch, head, n, first, ts, kind, name, d, by, members, owners) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+         ON CONFLICT (no) DO UPDATE SET head = ?4, n = ?5, first = ?6, ts = ?7, kind = ?8, \
+             name = ?9, d = ?10, members = ?12, owners = ?13",
+    )?
+    .execute(params![
+        room.no.0 as i64,
+        room.id.as_str(),
+        room.epoch.as_str(),
+        room.head.seq as i64,
+        room.head.n as i64,
+        room.head.first as i64,
+        room.head.ts as i64,
+        room.kind.as_str(),
+        room.name,
+        room.d,
+        room.by.as_ref().map(UserId::as_str),
+        room.members as i64,
+        room.owners as i64
+    ])?;
+    Ok(())
+}
+
+fn put_event(db: &Connection, event: &NewEvent<'_>) -> rusqlite::Result<()> {
+    let key = row::event_key(event.room, event.seq);
+    db.prepare_cached(
+        "INSERT INTO events (id, ts, by, kind, sum, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        key,
+        event.ts as i64,
+        event.by.map(UserId::as_str),
+        event.kind,
+        row::sum(key, event.bytes),
+        event.bytes
+    ])?;
+    Ok(())
+}
+
+fn put_remembered(
+    db: &Connection,
+    room: RoomNo,
+    sender: &Sender,
+    cid: &Cid,
+    remembered: &Remembered,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO dedupe (room, user, cid, seq, n, ts, hash) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        room.0 as i64,
+        sender_text(sender),
+        cid.as_str(),
+        remembered.seq as i64,
+        remembered.n.map(|n| n as i64),
+        remembered.ts as i64,
+        remembered.hash.to_be_bytes()
+    ])?;
+    Ok(())
+}
+
+fn put_standing(
+    db: &Connection,
+    room: RoomNo,
+    user: &UserId,
+    standing: Standing,
+) -> rusqlite::Result<()> {
+    match standing.as_str() {
+        None => db
+            .prepare_cached("DELETE FROM members WHERE room = ?1 AND user = ?2")?
+            .execute(params![room.0 as i64, user.as_str()])?,
+        Some(word) => db
+            .prepare_cached(
+                "INSERT INTO members (room, user, standing) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (room, user) DO UPDATE SET standing = ?3",
+            )?
+            .execute(params![room.0 as i64, user.as_str(), word])?,
+    };
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! What only a file can do: be locked, damaged, copied, of another version, or in use.
+
+use rusqlite::Connection;
+use tertulia_protocol::{Epoch, RoomId, RoomKind};
+use tertulia_store::{
+    Changes, Directory, Durability, Error, Found, Head, Key, KeyError, Keys, NewEvent, OpenError,
+    Range, Room, RoomNo, Store, backup,
+};
+
+fn room() -> Room {
+    Room {
+        no: RoomNo(1),
+        id: RoomId::parse("garden").unwrap(),
+        epoch: Epoch::parse("e7").unwrap(),
+        head: Head { seq: 1, n: 1, first: 1, ts: 1 },
+        kind: RoomKind::Public,
+        name: None,
+        d: None,
+        by: None,
+        members: 0,
+        owners: 0,
+    }
+}
+
+fn store_with_a_room(dir: &std::path::Path, durability: Durability) -> Store {
+    let (store, _) = Store::open(dir, durability).unwrap();
+    let line = NewEvent { room: RoomNo(1), seq: 1, ts: 1, by: None, kind: "msg", bytes: b"hello" };
+    let room = room();
+    let changes = Changes { rooms: vec![&room], events: vec![line], ..Changes::default() };
+    store.writer().unwrap().commit(&changes).unwrap();
+    store
+}
+
+fn epoch(store: &Store) -> String {
+    store.reader().unwrap().room(&room().id).unwrap().unwrap().epoch.as_str().to_owned()
+}
+
+#[test]
+fn a_locked_database_is_busy_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Fsync);
+    let mut writer = store.writer().unwrap();
+    let other = Connection::open(dir.path().join("tertulia.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let heads = vec![(RoomNo(1), Head { seq: 2, n: 2, first: 1, ts: 2 })];
+    let changes = Changes { heads, ..Changes::default() };
+    assert!(matches!(writer.commit(&changes), Err(Error::Busy)));
+    assert_eq!(store.reader().unwrap().room(&room().id).unwrap().unwrap().head.seq, 1);
+    other.execute_batch("ROLLBACK").unwrap();
+    writer.commit(&changes).unwrap();
+    assert_eq!(store.reader().unwrap().room(&room().id).unwrap().unwrap().head.seq, 2);
+}
+
+#[test]
+fn a_flipped_bit_is_noticed_and_not_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Fsync);
+    let other = Connection::open(dir.path().join("tertulia.db")).unwrap();
+    other.execute("UPDATE events SET bytes = CAST('hellp' AS BLOB)", []).unwrap();
+    let range = Range { room: RoomNo(1), after: 0, upto: 1, limit: 10, bytes_max: 1000 };
+    assert!(matches!(store.reader().unwrap().log(range), Err(Error::Damaged(_))));
+}
+
+#[test]
+fn a_missing_row_is_noticed_and_not_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Fsync);
+    let line = |seq| NewEvent { room: RoomNo(1), seq, ts: 1, by: None, kind: "msg", bytes: b"x" };
+    let changes = Changes { events: vec![line(2), line(3)], ..Changes::default() };
+    store.writer().unwrap().commit(&changes).unwrap();
+    let other = Connection::open(dir.path().join("tertulia.db")).unwrap();
+    other.execute("DELETE FROM events WHERE id & 0xff = 2", []).unwrap();
+    let range = Range { room: RoomNo(1), after: 0, upto: 3, limit: 10, bytes_max: 1000 };
+    assert!(matches!(store.reader().unwrap().log(range), Err(Error::Damaged(_))));
+}
+
+#[test]
+fn a_killed_process_keeps_the_epoch_when_every_commit_was_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(store_with_a_room(dir.path(), Durability::Fsync));
+    let (store, found) = Store::open(dir.path(), Durability::Fsync).unwrap();
+    assert_eq!(found, Found { fresh: false, new_epochs: None });
+    assert_eq!(epoch(&store), "e7");
+}
+
+#[test]
+fn an_unclean_end_without_syncs_gives_new_epochs() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(store_with_a_room(dir.path(), Durability::Os));
+    let (store, found) = Store::open(dir.path(), Durability::Os).unwrap();
+    assert!(found.new_epochs.is_some());
+    let renewed = epoch(&store);
+    assert_ne!(renewed, "e7");
+    store.close().unwrap();
+    let (store, found) = Store::open(dir.path(), Durability::Os).unwrap();
+    assert_eq!(found.new_epochs, None, "the last life ended in order");
+    assert_eq!(epoch(&store), renewed);
+}
+
+#[test]
+fn a_copy_in_its_place_gives_new_epochs() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy.db");
+    let mut seen = 0;
+    store_with_a_room(dir.path(), Durability::Fsync);
+    backup(dir.path(), &copy, |done, _| seen = done).unwrap();
+    assert!(seen > 0);
+    assert!(matches!(backup(dir.path(), &copy, |_, _| {}), Err(OpenError::File { .. })));
+    for file in ["tertulia.db", "tertulia.db-wal", "tertulia.db-shm"] {
+        _ = std::fs::remove_file(dir.path().join(file));
+    }
+    std::fs::rename(&copy, dir.path().join("tertulia.db")).unwrap();
+    let (store, found) = Store::open(dir.path(), Durability::Fsync).unwrap();
+    assert!(found.new_epochs.is_some());
+    assert_ne!(epoch(&store), "e7");
+    let range = Range { room: RoomNo(1), after: 0, upto: 1, limit: 10, bytes_max: 1000 };
+    assert_eq!(store.reader().unwrap().log(range).unwrap()[0].bytes, b"hello");
+}
+
+#[test]
+fn bad_input_10_a_second_process_is_told_who_has_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = Directory::take(dir.path()).unwrap();
+    let Err(OpenError::InUse { pid, .. }) = Directory::take(dir.path()) else {
+        panic!("it is in use")
+    };
+    assert_eq!(pid, std::process::id().to_string());
+    drop(taken);
+    Directory::take(dir.path()).unwrap();
+}
+
+#[test]
+fn bad_input_11_a_newer_schema_and_a_foreign_file_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path(), Durability::Fsync).unwrap());
+    let db = Connection::open(dir.path().join("tertulia.db")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    assert!(matches!(
+        Store::open(dir.path(), Durability::Fsync),
+        Err(OpenError::Newer { found: 99, .. })
+    ));
+
+    let dir = tempfile::tempdir().unwrap();
+    let db = Connection::open(dir.path().join("tertulia.db")).unwrap();
+    db.execute_batch("CREATE TABLE recipes (name)").unwrap();
+    drop(db);
+    assert!(matches!(Store::open(dir.path(), Durability::Fsync), Err(OpenError::Foreign { .. })));
+    std::fs::write(dir.path().join("tertulia.db"), b"no database at all, but long enough").unwrap();
+    assert!(matches!(Store::open(dir.path(), Durability::Fsync), Err(OpenError::Foreign { .. })));
+}
+
+#[test]
+fn a_key_is_seen_by_those_who_look_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Keys::open(dir.path()).unwrap();
+    assert_eq!(server.list_if_changed().unwrap(), Some(vec![]));
+    assert_eq!(server.list_if_changed().unwrap(), None);
+    let command_line = Keys::open(dir.path()).unwrap();
+    let key = Key { name: "ops".into(), hash: [7; 32], scope: "admin".into(), created: 5 };
+    command_line.add(&key).unwrap();
+    assert!(matches!(command_line.add(&key), Err(KeyError::Taken(_))));
+    assert_eq!(server.list_if_changed().unwrap(), Some(vec![key]));
+    command_line.revoke("ops").unwrap();
+    assert!(matches!(command_line.revoke("ops"), Err(KeyError::Unknown(_))));
+    assert_eq!(server.list_if_changed().unwrap(), Some(vec![]));
+}
+
+#[test]
+fn the_log_is_checkpointed_beside_the_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Os);
+    let mut writer = store.writer().unwrap();
+    let mut checkpointer = store.checkpointer().unwrap().unwrap();
+    assert!(!checkpointer.run().unwrap(), "not worth it yet");
+    let body = vec![b'x'; 16_000];
+    let mut seq = 2;
+    let mut highest = 0;
+    for _ in 0..100 {
+        let lines = (0..20).map(|i| NewEvent {
+            room: RoomNo(1),
+            seq: seq + i,
+            ts: 1,
+            by: None,
+            kind: "msg",
+            bytes: &body,
+        });
+        writer.commit(&Changes { events: lines.collect(), ..Changes::default() }).unwrap();
+        seq += 20;
+        highest = highest.max(checkpointer.wal_bytes());
+        checkpointer.run().unwrap();
+    }
+    assert!(highest < 12 << 20, "the log grew to {highest} bytes");
+}
