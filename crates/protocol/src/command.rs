@@ -176,7 +176,7 @@ pub struct Log {
 }
 
 /// A change of a room or its members.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RoomOp {
     /// Make it.
     Create(Settings),
@@ -318,6 +318,12 @@ struct Fields<'a> {
     user: Option<&'a RawValue>,
     #[serde(borrow, deserialize_with = "there")]
     heads: Option<&'a RawValue>,
+    #[serde(borrow, deserialize_with = "there")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, deserialize_with = "there")]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, deserialize_with = "there")]
+    role: Option<&'a RawValue>,
 }
 
 /// Keeps a `null` as a value: a body may be one. serde would take it for an absent field.
@@ -345,9 +351,10 @@ impl Fields<'_> {
             "sub" => Command::Sub(self.sub()?),
             "unsub" => Command::Unsub { room: self.room()? },
             "send" => Command::Send(Box::new(self.send()?)),
-            "typing" => {
-                Command::Typing { room: self.room()?, on: Field("on", self.on).needed_flag()? }
-            }
+            "typing" => Command::Typing {
+                room: self.room()?,
+                on: Field("on", self.on).flag()?.unwrap_or(false),
+            },
             "signal" => Command::Signal {
                 room: self.room()?,
                 kind: Field("k", self.k).needed(AppKind::parse)?,
@@ -356,18 +363,12 @@ impl Fields<'_> {
             "log" => Command::Log(self.log()?),
             "rooms" => Command::Rooms {
                 after: Field("after", self.after).parsed(RoomId::parse)?,
-                limit: Field("limit", self.limit).count()?,
+                limit: Field("limit", self.limit).number()?,
             },
             "room" => Command::Room { room: self.room()?, op: self.room_op()? },
             "ping" => Command::Ping { heads: Field("heads", self.heads).flag()?.unwrap_or(false) },
             "pong" => Command::Pong,
-            word => {
-                let shown: String = word.chars().take(32).collect();
-                return Err(Wrong {
-                    code: Code::UnknownCommand,
-                    msg: format!("t: there is no command {shown:?}"),
-                });
-            }
+            word => return Err(unknown("t", word)),
         })
     }
 
@@ -415,7 +416,7 @@ impl Fields<'_> {
         Ok(Sub {
             room: self.room()?,
             from: position(self.epoch, self.seq)?,
-            page: Field("page", self.page).count()?,
+            page: Field("page", self.page).number()?,
             jump: Field("jump", self.jump).count()?,
         })
     }
@@ -455,28 +456,59 @@ impl Fields<'_> {
         })
     }
 
-    fn room_op(&self) -> Result<RoomOp, Bad> {
+    fn room_op(&self) -> Result<RoomOp, Wrong> {
         let user = || Field("user", self.user).needed(UserId::parse);
         let word = Field("op", self.op).needed_text()?;
         Ok(match &*word {
-            "create" => RoomOp::Create(settings(self.d)?),
+            "create" => RoomOp::Create(self.settings()?),
             "get" => RoomOp::Get,
-            "set" => RoomOp::Set(settings(self.d)?),
+            "set" => RoomOp::Set(self.settings()?),
             "del" => RoomOp::Del,
             "join" => RoomOp::Join,
             "leave" => RoomOp::Leave,
             "kick" => RoomOp::Kick(user()?),
             "ban" => RoomOp::Ban(user()?),
             "unban" => RoomOp::Unban(user()?),
-            "role" => RoomOp::Role(user()?, role(self.d)?),
-            _ => {
-                return Err(Bad::new(
-                    "op",
-                    "is create, get, set, del, join, leave, kick, ban, unban or role",
-                ));
-            }
+            "role" => RoomOp::Role(user()?, self.role()?),
+            word => return Err(unknown("op", word)),
         })
     }
+
+    fn settings(&self) -> Result<Settings, Bad> {
+        let name = Field("name", self.name).text()?;
+        if let Some(name) = &name {
+            let chars = name.chars().count();
+            if chars == 0 || chars > ROOM_NAME_CHARS_MAX {
+                let why = format!("has {chars} characters, it may have 1 to {ROOM_NAME_CHARS_MAX}");
+                return Err(Bad::new("name", why));
+            }
+            if name.chars().any(char::is_control) {
+                return Err(Bad::new("name", "may not hold control characters"));
+            }
+        }
+        let kind = match Field("kind", self.kind).text()? {
+            None => None,
+            Some(word) => Some(
+                RoomKind::parse(&word)
+                    .ok_or_else(|| Bad::new("kind", "is group, direct, public or broadcast"))?,
+            ),
+        };
+        let d = match self.d {
+            None => None,
+            raw => Some(Field("d", raw).needed_body()?),
+        };
+        Ok(Settings { kind, name: name.map(Into::into), d })
+    }
+
+    fn role(&self) -> Result<Role, Bad> {
+        Role::parse(&Field("role", self.role).needed_text()?)
+            .ok_or_else(|| Bad::new("role", "is owner, admin, member or reader"))
+    }
+}
+
+fn unknown(field: &'static str, word: &str) -> Wrong {
+    let shown: String = word.chars().take(32).collect();
+    Wrong { code: Code::UnknownCommand, msg: format!("{field}: there is no {shown:?} here") }
 }
 
 fn position<'a>(
@@ -512,65 +544,21 @@ fn hello_entry(entry: &RawValue) -> Result<Sub, Bad> {
     Ok(Sub {
         room: Field("room", parts.first().copied()).needed(RoomId::parse).map_err(within)?,
         from: position(parts.get(1).copied(), parts.get(2).copied()).map_err(within)?,
-        page: Field("page", options.page).count().map_err(within)?,
+        page: Field("page", options.page).number().map_err(within)?,
         jump: Field("jump", options.jump).count().map_err(within)?,
     })
 }
 
-/// Reads a room's settings: the `d` of `create` and `set`, and the body of the HTTP call.
-pub fn settings(raw: Option<&RawValue>) -> Result<Settings, Bad> {
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Raw<'a> {
-        #[serde(borrow)]
-        kind: Option<&'a RawValue>,
-        #[serde(borrow)]
-        name: Option<&'a RawValue>,
-        #[serde(borrow, deserialize_with = "there")]
-        d: Option<&'a RawValue>,
-    }
-    let raw: Raw<'_> = match raw {
-        None => Raw::default(),
-        Some(raw) => object(raw.get())
-            .map_err(|_| Bad::new("d", r#"holds an object like {"kind":"group","name":"…"}"#))?,
-    };
-    let name = Field("name", raw.name).text()?;
-    if let Some(name) = &name {
-        let chars = name.chars().count();
-        if chars == 0 || chars > ROOM_NAME_CHARS_MAX {
-            return Err(Bad::new(
-                "name",
-                format!("has {chars} characters, it may have 1 to {ROOM_NAME_CHARS_MAX}"),
-            ));
-        }
-        if name.chars().any(char::is_control) {
-            return Err(Bad::new("name", "may not hold control characters"));
-        }
-    }
-    Ok(Settings {
-        kind: match Field("kind", raw.kind).text()? {
-            None => None,
-            Some(word) => Some(
-                RoomKind::parse(&word)
-                    .ok_or_else(|| Bad::new("kind", "is group, direct, public or broadcast"))?,
-            ),
-        },
-        name: name.map(Into::into),
-        d: match raw.d {
-            None => None,
-            raw => Some(Field("d", raw).needed_body()?),
-        },
-    })
+/// Reads the body of an HTTP call that makes a room: the fields of `create`.
+pub fn settings(text: &str) -> Result<Settings, Bad> {
+    body_fields(text)?.settings()
 }
 
-/// Reads `{"role":"admin"}`: the `d` of `role`, and the body of the HTTP call.
-pub fn role(raw: Option<&RawValue>) -> Result<Role, Bad> {
-    #[derive(Deserialize)]
-    struct Raw<'a> {
-        #[serde(borrow)]
-        role: Option<&'a RawValue>,
-    }
-    let shape = || Bad::new("role", "is owner, admin, member or reader");
-    let raw: Raw<'_> = object(raw.ok_or_else(shape)?.get()).map_err(|_| shape())?;
-    Role::parse(&Field("role", raw.role).needed_text()?).ok_or_else(shape)
+/// Reads the body of an HTTP call that gives someone a role.
+pub fn role(text: &str) -> Result<Role, Bad> {
+    body_fields(text)?.role()
+}
+
+fn body_fields(text: &str) -> Result<Fields<'_>, Bad> {
+    object(text).map_err(|error| Bad::new("the body", format!("is no JSON object: {error}")))
 }

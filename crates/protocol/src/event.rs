@@ -65,8 +65,8 @@ pub enum Content {
         kind: RoomKind,
         /// What people call it.
         name: Option<Box<str>>,
-        /// The application's own.
-        d: Option<Body>,
+        /// The application's own, one JSON value on one line.
+        d: Option<Box<str>>,
     },
 }
 
@@ -139,7 +139,7 @@ impl Event<'_> {
                     None => line,
                 };
                 match d {
-                    Some(d) => line.raw("d", d.as_str().as_bytes()),
+                    Some(d) => line.raw("d", d.as_bytes()),
                     None => line,
                 }
             }

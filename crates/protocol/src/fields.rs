@@ -116,11 +116,6 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// `true` or `false`, and it has to be there.
-    pub fn needed_flag(self) -> Result<bool, Bad> {
-        self.flag()?.ok_or_else(|| self.bad("is missing"))
-    }
-
     /// An array, its items not yet looked at.
     pub fn list(self) -> Result<Option<Vec<&'a RawValue>>, Bad> {
         let Some(raw) = self.value() else { return Ok(None) };

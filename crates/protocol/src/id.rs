@@ -164,11 +164,11 @@ short_id!(
 short_id!(
     /// Name of a client's session over its reconnects: a hint, not a secret.
     SessionId,
-    36
+    64
 );
 
 /// Most characters of an event or signal kind.
-const KIND_CHARS_MAX: usize = 64;
+const KIND_CHARS_MAX: usize = 32;
 
 /// An application's own kind of event or signal: `x.` and a word.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -13,6 +13,9 @@ mod role;
 
 pub mod command;
 pub mod event;
+pub mod follow;
+pub mod frame;
+pub mod heard;
 pub mod limits;
 pub mod line;
 pub mod reply;
@@ -22,4 +25,3 @@ pub use code::{Close, Code};
 pub use fields::{Bad, Field, object};
 pub use id::{AppKind, BadId, Cid, Epoch, RoomId, Seq, SessionId, UserId};
 pub use role::{Role, RoomKind};
-pub mod frame;

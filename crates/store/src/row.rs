@@ -11,8 +11,7 @@ pub const ROOM_NO_MAX: u64 = (1 << 27) - 1;
 /// See [`ROOM_NO_MAX`].
 pub const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
 const SEQ_BITS: u32 = 36;
-const _: () =
-    assert!((ROOM_NO_MAX << SEQ_BITS | SEQ_MAX) < (1 << 63), "the key is a signed 64-bit integer");
+const _: () = assert!(ROOM_NO_MAX < 1 << (63 - SEQ_BITS), "the key is a signed 64-bit integer");
 
 /// The key of an event: room first, so that a room's log is one range.
 pub(crate) fn event_key(room: RoomNo, seq: Seq) -> i64 {

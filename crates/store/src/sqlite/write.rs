@@ -84,7 +84,7 @@ impl Write for SqliteWriter {
         let last = self.db.query_row(
             "SELECT max(ifnull((SELECT max(no) FROM rooms), 0), \
                         ifnull((SELECT max(room) FROM graves), 0), \
-                        ifnull((SELECT value FROM facts WHERE name = 'last_room_no'), 0))",
+                        ifnull((SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'last_room_no'), 0))",
             [],
             |row| number(row, 0),
         )?;

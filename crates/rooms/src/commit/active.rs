@@ -1,0 +1,139 @@
+//! Active rooms: the state that drafts are judged against, read on demand and kept while in use.
+//!
+//! It is only a memory of the store: whatever is dropped here is read again.
+
+use hashbrown::HashMap;
+use tertulia_protocol::{Cid, RoomId, UserId};
+use tertulia_store::{Error, Remembered, Room, Sender, Standing, Writer};
+
+use crate::recency::Recency;
+
+/// Most standings and most cids kept of one room; past it they are read again when needed.
+const FACTS_PER_ROOM: usize = 4096;
+
+/// A room in use.
+pub(super) struct Active {
+    pub(super) room: Room,
+    standings: HashMap<UserId, Standing>,
+    remembered: HashMap<(Sender, Cid), Remembered>,
+    /// Which of the running batch's rooms it is.
+    pub(super) touched: Option<usize>,
+    place: u32,
+}
+
+impl Active {
+    pub(super) fn standing(
+        &mut self,
+        writer: &mut Writer,
+        user: &UserId,
+    ) -> Result<Standing, Error> {
+        if let Some(standing) = self.standings.get(user) {
+            return Ok(*standing);
+        }
+        let standing = writer.standing(self.room.no, user)?;
+        self.standings.insert(user.clone(), standing);
+        Ok(standing)
+    }
+
+    pub(super) fn set_standing(&mut self, user: &UserId, standing: Standing) {
+        self.standings.insert(user.clone(), standing);
+    }
+
+    pub(super) fn remembered(
+        &mut self,
+        writer: &mut Writer,
+        sender: &Sender,
+        cid: Cid,
+    ) -> Result<Option<Remembered>, Error> {
+        // A cid that is not known here is looked up each time: most are new, and keeping each "no" would
+        // only be of use to someone who asks twice.
+        match self.remembered.get(&(sender.clone(), cid)) {
+            Some(remembered) => Ok(Some(*remembered)),
+            None => writer.remembered(self.room.no, sender, &cid),
+        }
+    }
+
+    pub(super) fn remember(&mut self, sender: &Sender, cid: Cid, remembered: Remembered) {
+        self.remembered.insert((sender.clone(), cid), remembered);
+    }
+
+    fn trim(&mut self) {
+        self.touched = None;
+        if self.standings.len() > FACTS_PER_ROOM {
+            self.standings.clear();
+        }
+        if self.remembered.len() > FACTS_PER_ROOM {
+            self.remembered.clear();
+        }
+    }
+}
+
+/// The rooms in use.
+pub(super) struct Rooms {
+    active: HashMap<RoomId, Active>,
+    recency: Recency<RoomId>,
+    limit: usize,
+}
+
+impl Rooms {
+    pub(super) fn new(limit: usize) -> Rooms {
+        Rooms { active: HashMap::new(), recency: Recency::default(), limit }
+    }
+
+    /// The room, if it is there at all.
+    pub(super) fn find(
+        &mut self,
+        writer: &mut Writer,
+        id: &RoomId,
+    ) -> Result<Option<&mut Active>, Error> {
+        if !self.active.contains_key(id) {
+            let Some(room) = writer.room(id)? else { return Ok(None) };
+            self.insert(room);
+        }
+        let active = self.active.get_mut(id).expect("it was put there just now");
+        self.recency.touch(active.place);
+        Ok(Some(active))
+    }
+
+    pub(super) fn insert(&mut self, room: Room) -> &mut Active {
+        let id = room.id.clone();
+        self.remove(&id);
+        let place = self.recency.add(id.clone());
+        self.active.entry(id).or_insert(Active {
+            room,
+            standings: HashMap::new(),
+            remembered: HashMap::new(),
+            touched: None,
+            place,
+        })
+    }
+
+    pub(super) fn get(&self, id: &RoomId) -> Option<&Active> {
+        self.active.get(id)
+    }
+
+    pub(super) fn remove(&mut self, id: &RoomId) {
+        if let Some(active) = self.active.remove(id) {
+            self.recency.remove(active.place);
+        }
+    }
+
+    /// Whatever a failed batch thought of these rooms is void.
+    pub(super) fn forget<'a>(&mut self, ids: impl Iterator<Item = &'a RoomId>) {
+        for id in ids {
+            self.remove(id);
+        }
+    }
+
+    /// The batch is over: lets go of what is over the bounds.
+    pub(super) fn trim(&mut self) {
+        // The newest are those of the batch; only they can have grown.
+        for active in self.active.values_mut().filter(|active| active.touched.is_some()) {
+            active.trim();
+        }
+        while self.active.len() > self.limit {
+            let Some(oldest) = self.recency.oldest_first().next().cloned() else { return };
+            self.remove(&oldest);
+        }
+    }
+}

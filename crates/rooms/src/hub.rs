@@ -1,0 +1,350 @@
+//! Hub: which shards hear a room, and where its log stands. (6 publish)
+//!
+//! The committer publishes here, shards listen here. What the hub says of a room is never older than
+//! what anyone was told: the committer comes by after each commit, before it acknowledges.
+//!
+//! Never: decides who may hear, waits, or holds a lock while it hands anything over.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hashbrown::HashMap;
+use tertulia_protocol::{Code, Epoch, RoomId, RoomKind, Seq, UserId};
+use tertulia_store::{Head, Room, RoomNo};
+
+use crate::limits::Limits;
+use crate::recency::Recency;
+use crate::shard::{Inbox, Input, Signal};
+use crate::slab::{Gauge, Slab};
+use crate::tail::Tail;
+use crate::typing::Typing;
+
+/// What one commit changed in one room.
+pub struct News {
+    /// The room's name.
+    pub id: RoomId,
+    /// Where it stands now.
+    pub view: View,
+    /// The new events, without holes between them.
+    pub slabs: Vec<Arc<Slab>>,
+    /// Who may hear nothing behind which event.
+    pub removals: Vec<Removal>,
+    /// The room was deleted.
+    pub gone: bool,
+    /// When the commit was done, on the monotonic clock.
+    pub committed_ns: u64,
+}
+
+/// Someone is a member no more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Removal {
+    /// The event that says so, the last that they hear.
+    pub at: Seq,
+    /// Who.
+    pub user: UserId,
+    /// What their connections are told.
+    pub code: Code,
+}
+
+/// A room as the read path needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct View {
+    /// Its number.
+    pub no: RoomNo,
+    /// The life of its log.
+    pub epoch: Epoch,
+    /// Where its log stands.
+    pub head: Head,
+    /// Who sees it.
+    pub kind: RoomKind,
+}
+
+impl View {
+    /// What `room` looks like from here.
+    pub fn of(room: &Room) -> View {
+        View { no: room.no, epoch: room.epoch, head: room.head, kind: room.kind }
+    }
+}
+
+/// Most shards: their set fits one word.
+pub const SHARDS_MAX: usize = 64;
+
+/// Locks for the rooms: enough that two shards seldom meet, few enough to walk.
+const STRIPES: usize = 64;
+
+struct HubRoom {
+    /// `None` while the first lookup is under way.
+    view: Option<View>,
+    /// Lookups under way; the entry has to stay for them.
+    expected: u32,
+    listeners: u64,
+    tail: Tail,
+    typing: Typing,
+    place: u32,
+}
+
+impl HubRoom {
+    fn is_idle(&self) -> bool {
+        self.listeners == 0 && self.expected == 0
+    }
+}
+
+#[derive(Default)]
+struct Stripe {
+    rooms: HashMap<RoomId, HubRoom>,
+    recency: Recency<RoomId>,
+    tail_bytes: usize,
+}
+
+/// Where the committer and the shards meet.
+pub struct Hub {
+    stripes: Vec<Mutex<Stripe>>,
+    inboxes: Vec<Arc<Inbox>>,
+    gauge: Gauge,
+    tail_events: usize,
+    tail_room_bytes: usize,
+    tail_stripe_bytes: usize,
+    rooms_per_stripe: usize,
+    typing_every_ms: u64,
+    typing_ttl_ms: u64,
+}
+
+impl Hub {
+    /// A hub for the shards behind `inboxes`.
+    pub fn new(limits: &Limits, inboxes: Vec<Arc<Inbox>>, gauge: Gauge) -> Hub {
+        assert!(inboxes.len() <= SHARDS_MAX, "at most {SHARDS_MAX} shards");
+        Hub {
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            inboxes,
+            gauge,
+            tail_events: limits.tail_events,
+            tail_room_bytes: limits.tail_room_bytes,
+            tail_stripe_bytes: limits.tail_bytes / STRIPES,
+            rooms_per_stripe: (limits.active_rooms / STRIPES).max(16),
+            typing_every_ms: limits.typing_every_ms,
+            typing_ttl_ms: limits.typing_ttl_ms,
+        }
+    }
+
+    /// The shards' inboxes, by number.
+    pub fn inboxes(&self) -> &[Arc<Inbox>] {
+        &self.inboxes
+    }
+
+    /// All slabs that are alive.
+    pub fn gauge(&self) -> &Gauge {
+        &self.gauge
+    }
+
+    fn stripe(&self, room: &RoomId) -> MutexGuard<'_, Stripe> {
+        let hash = xxhash_rust::xxh3::xxh3_64(room.as_str().as_bytes());
+        let stripe = &self.stripes[(hash % STRIPES as u64) as usize];
+        stripe.lock().expect("no one panics while holding a stripe")
+    }
+
+    /// Keeps the room's place open for a lookup that is about to begin, so that a commit meanwhile is
+    /// not overwritten by what the lookup read before it. Each call is owed one [`Hub::learn`].
+    pub fn expect(&self, room: &RoomId) {
+        let mut stripe = self.stripe(room);
+        stripe.entry(room).expected += 1;
+        stripe.evict(self);
+    }
+
+    /// Ends an [`Hub::expect`] with what the lookup found, or with nothing.
+    pub fn learn(&self, id: &RoomId, room: Option<&Room>) {
+        let stripe = &mut *self.stripe(id);
+        let Some(entry) = stripe.rooms.get_mut(id) else { return };
+        entry.expected = entry.expected.saturating_sub(1);
+        match room {
+            Some(room) => {
+                entry.view.get_or_insert_with(|| View::of(room));
+            }
+            None if entry.view.is_none() && entry.is_idle() => stripe.remove(id),
+            None => {}
+        }
+    }
+
+    /// The room, if it is known here.
+    pub fn view(&self, room: &RoomId) -> Option<View> {
+        self.stripe(room).rooms.get(room)?.view
+    }
+
+    /// From now on `shard` gets the room's news. Says where the room stands; all after that is news.
+    pub fn listen(&self, shard: usize, room: &RoomId) -> Option<View> {
+        let mut stripe = self.stripe(room);
+        let entry = stripe.rooms.get_mut(room)?;
+        entry.view?;
+        entry.listeners |= 1 << shard;
+        let (place, view) = (entry.place, entry.view);
+        stripe.recency.touch(place);
+        view
+    }
+
+    /// `shard` has no one left who hears the room.
+    pub fn unlisten(&self, shard: usize, room: &RoomId) {
+        let mut stripe = self.stripe(room);
+        if let Some(entry) = stripe.rooms.get_mut(room) {
+            entry.listeners &= !(1 << shard);
+        }
+        stripe.evict(self);
+    }
+
+    /// Events from the tail in memory; see `Tail::read`.
+    pub fn read(
+        &self,
+        room: &RoomId,
+        no: RoomNo,
+        after: Seq,
+        upto: Seq,
+        bytes_max: usize,
+    ) -> Option<Arc<Slab>> {
+        let mut stripe = self.stripe(room);
+        let entry =
+            stripe.rooms.get(room).filter(|entry| entry.view.is_some_and(|view| view.no == no))?;
+        let slab = entry.tail.read(after, upto, bytes_max, &self.gauge);
+        let place = entry.place;
+        stripe.recency.touch(place);
+        slab
+    }
+
+    /// Tells everyone who listens what was committed, `acks` first.
+    ///
+    /// A shard whose queue is full misses the news and is told that it missed some; acks it never misses.
+    pub fn publish(&self, news: Vec<News>, acks: Vec<Vec<Input>>) {
+        let mut inputs = acks;
+        inputs.resize_with(self.inboxes.len(), Vec::new);
+        for news in news {
+            let listeners = self.note(&news);
+            let news = Arc::new(news);
+            for (shard, inputs) in inputs.iter_mut().enumerate() {
+                if listeners & (1 << shard) != 0 && self.inboxes[shard].has_room_for_news() {
+                    inputs.push(Input::News(news.clone()));
+                }
+            }
+        }
+        for (inbox, inputs) in self.inboxes.iter().zip(inputs) {
+            if !inputs.is_empty() {
+                inbox.queue.push_all(inputs);
+            }
+        }
+    }
+
+    /// Writes the news into the hub's own memory. Says which shards listen.
+    fn note(&self, news: &News) -> u64 {
+        let stripe = &mut *self.stripe(&news.id);
+        let Some(entry) = stripe.rooms.get_mut(&news.id) else { return 0 };
+        let listeners = entry.listeners;
+        let before = entry.tail.bytes();
+        if entry.view.is_some_and(|view| view.no != news.view.no || view.epoch != news.view.epoch) {
+            entry.tail.clear();
+        }
+        entry.view = Some(news.view);
+        for slab in &news.slabs {
+            entry.tail.push(slab, self.tail_events, self.tail_room_bytes);
+        }
+        stripe.tail_bytes = stripe.tail_bytes + entry.tail.bytes() - before;
+        let place = entry.place;
+        stripe.recency.touch(place);
+        if news.gone {
+            stripe.remove(&news.id);
+        }
+        stripe.evict(self);
+        listeners
+    }
+
+    /// Says something transient to everyone who hears the room.
+    pub fn signal(&self, room: &RoomId, signal: &Arc<Signal>) {
+        let listeners = self.stripe(room).rooms.get(room).map_or(0, |entry| entry.listeners);
+        self.hand_over(listeners, signal);
+    }
+
+    fn hand_over(&self, listeners: u64, signal: &Arc<Signal>) {
+        for (shard, inbox) in self.inboxes.iter().enumerate() {
+            if listeners & (1 << shard) != 0 {
+                // A signal may be lost: the next one replaces it.
+                _ = inbox.queue.push(Input::Signal(signal.clone()));
+            }
+        }
+    }
+
+    /// `user` types in `room`, or stopped. Everyone hears who types now, if that is news.
+    pub fn typing(&self, room: &RoomId, user: &UserId, on: bool, now_ms: u64) {
+        let (listeners, signal) = {
+            let mut stripe = self.stripe(room);
+            let Some(entry) = stripe.rooms.get_mut(room) else { return };
+            let Some(view) = entry.view else { return };
+            let until = now_ms + self.typing_ttl_ms;
+            if !entry.typing.set(user, on, now_ms, until, self.typing_every_ms) {
+                return;
+            }
+            (entry.listeners, Signal::typing(room, view.no, entry.typing.users()))
+        };
+        self.hand_over(listeners, &Arc::new(signal));
+    }
+
+    /// Forgets who stopped typing without saying so. Cost: a walk over the rooms; call it each second.
+    pub fn expire_typing(&self, now_ms: u64) {
+        for stripe in &self.stripes {
+            let mut signals = Vec::new();
+            let mut stripe = stripe.lock().expect("no one panics while holding a stripe");
+            for (id, entry) in &mut stripe.rooms {
+                if let Some(view) = entry.view
+                    && entry.typing.expire(now_ms)
+                {
+                    signals
+                        .push((entry.listeners, Signal::typing(id, view.no, entry.typing.users())));
+                }
+            }
+            drop(stripe);
+            for (listeners, signal) in signals {
+                self.hand_over(listeners, &Arc::new(signal));
+            }
+        }
+    }
+
+    /// Rooms known here and bytes of their tails.
+    pub fn size(&self) -> (usize, usize) {
+        self.stripes.iter().fold((0, 0), |(rooms, bytes), stripe| {
+            let stripe = stripe.lock().expect("no one panics while holding a stripe");
+            (rooms + stripe.rooms.len(), bytes + stripe.tail_bytes)
+        })
+    }
+}
+
+impl Stripe {
+    fn entry(&mut self, room: &RoomId) -> &mut HubRoom {
+        self.rooms.entry(room.clone()).or_insert_with(|| HubRoom {
+            view: None,
+            expected: 0,
+            listeners: 0,
+            tail: Tail::default(),
+            typing: Typing::default(),
+            place: self.recency.add(room.clone()),
+        })
+    }
+
+    fn remove(&mut self, room: &RoomId) {
+        if let Some(entry) = self.rooms.remove(room) {
+            self.tail_bytes -= entry.tail.bytes();
+            self.recency.remove(entry.place);
+        }
+    }
+
+    /// Lets go of what was not used for longest until the bounds hold.
+    fn evict(&mut self, hub: &Hub) {
+        while self.tail_bytes > hub.tail_stripe_bytes {
+            let with_tail = |id: &&RoomId| self.rooms[*id].tail.bytes() > 0;
+            let Some(id) = self.recency.oldest_first().find(with_tail).cloned() else { return };
+            let entry = self.rooms.get_mut(&id).expect("the line names rooms that are there");
+            self.tail_bytes -= entry.tail.bytes();
+            entry.tail.clear();
+            // Back to the front, or the next search would walk over it again.
+            let place = entry.place;
+            self.recency.touch(place);
+        }
+        while self.rooms.len() > hub.rooms_per_stripe {
+            let idle = |id: &&RoomId| self.rooms[*id].is_idle();
+            let Some(id) = self.recency.oldest_first().find(idle).cloned() else { return };
+            self.remove(&id);
+        }
+    }
+}

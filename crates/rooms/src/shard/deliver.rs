@@ -1,0 +1,210 @@
+//! Delivering: news of a room to everyone here who hears it live. (7 deliver)
+//!
+//! Everyone who hears a room live stands at the same number, so the room keeps one position for all of
+//! them and each gets the same range of the same slab: no copy, no allocation, no look at the bytes.
+
+use std::sync::Arc;
+
+use tertulia_protocol::{Code, Seq};
+
+use super::connection::Then;
+use super::inbox::Signal;
+use super::outbound::Load;
+use super::{Ports, Shard};
+use crate::counters::Verb;
+use crate::hub::{News, Removal};
+use crate::slab::Slab;
+
+impl Shard {
+    /// Something was committed in a room that someone here may hear.
+    pub(super) fn news(&mut self, news: &News, ports: &mut impl Ports) {
+        let Some(room) = self.rooms_by_no.get(&news.view.no).copied() else { return };
+        if news.gone {
+            return self.drop_everyone(room, Code::NotFound);
+        }
+        if self.rooms[room as usize].epoch != news.view.epoch {
+            return self.drop_everyone(room, Code::Reset);
+        }
+        for slab in &news.slabs {
+            self.fan_out(room, slab, &news.removals, news.committed_ns, ports);
+        }
+        self.catch_up(room, news.view.head.seq, ports);
+    }
+
+    fn fan_out(
+        &mut self,
+        room: u32,
+        slab: &Arc<Slab>,
+        removals: &[Removal],
+        committed_ns: u64,
+        ports: &mut impl Ports,
+    ) {
+        let position = self.rooms[room as usize].position;
+        if slab.last() <= position {
+            return;
+        }
+        if slab.before() > position {
+            // Some news were missed; what lies between is read first.
+            self.catch_up(room, slab.before(), ports);
+            if self.rooms.get(room as usize).is_none_or(|room| room.position != slab.before()) {
+                return;
+            }
+        }
+        let position = position.max(slab.before());
+        for removal in removals.iter().filter(|removal| removal.at <= slab.last()) {
+            self.remove_user(room, removal, slab, position);
+        }
+        let Some(entry) = self.rooms.get_mut(room as usize) else { return };
+        entry.position = slab.last();
+        let range = slab.range(position, slab.last());
+        let events = (slab.last() - position) as u32;
+        let listeners = entry.live.len();
+        // Backwards: a listener that lags leaves the list, and the last one takes its slot.
+        for slot in (0..listeners).rev() {
+            let place = self.rooms[room as usize].live[slot];
+            self.deliver(place, room, slab, range.clone(), events, ports);
+            if self.rooms.get(room as usize).is_none() {
+                break;
+            }
+        }
+        let took = ports.now_ns().saturating_sub(committed_ns);
+        self.counters.verb(Verb::Deliver).observe(took, listeners as u64 * u64::from(events));
+    }
+
+    /// Queues a range of a slab for one live listener, or detaches what does not fit.
+    fn deliver(
+        &mut self,
+        place: u32,
+        room: u32,
+        slab: &Arc<Slab>,
+        range: std::ops::Range<u32>,
+        events: u32,
+        ports: &mut impl Ports,
+    ) {
+        if self.is_over(place, range.len(), events) {
+            self.make_space(place, range.len(), events, ports);
+        }
+        let connection = &mut self.connections[place as usize];
+        // It may have been this room that had to go.
+        let Some(attachment) = connection.attachments.iter().find(|a| a.room == room) else {
+            return;
+        };
+        self.links.events(&mut connection.out, attachment.serial, slab, range, events);
+        self.touch(place);
+    }
+
+    fn is_over(&self, place: u32, bytes: usize, objects: u32) -> bool {
+        let out = &self.connections[place as usize].out;
+        !out.is_empty()
+            && (out.bytes() + bytes > self.limits.outbound_bytes
+                || out.objects() + objects as usize > self.limits.outbound_objects)
+    }
+
+    /// Makes space in a full queue: what the socket takes first, then signals go, then the fullest room.
+    fn make_space(&mut self, place: u32, bytes: usize, objects: u32, ports: &mut impl Ports) {
+        self.flush_links(place, ports);
+        if self.is_over(place, bytes, objects) {
+            self.links.drop_load(&mut self.connections[place as usize].out, Load::Signal);
+        }
+        while self.is_over(place, bytes, objects) {
+            let connection = &self.connections[place as usize];
+            let attached = |serial| connection.attachments.iter().find(|a| a.serial == serial);
+            let fullest = self.links.fullest(&connection.out, |serial| attached(serial).is_some());
+            let Some(room) = fullest.and_then(attached).map(|attachment| attachment.room) else {
+                return;
+            };
+            self.lag(place, room);
+        }
+    }
+
+    /// Brings a room's listeners up to `head` where the news did not: from the tail, or each by reading.
+    pub(super) fn catch_up(&mut self, room: u32, head: Seq, ports: &mut impl Ports) {
+        let Some(entry) = self.rooms.get_mut(room as usize) else { return };
+        let position = entry.position;
+        if position >= head {
+            return;
+        }
+        entry.position = head;
+        // Rare, so there is one way for all: everyone reads on from where they are.
+        for place in std::mem::take(&mut entry.live) {
+            if let Some(attachment) = self.connections[place as usize].attachment(room) {
+                attachment.behind = Some(Box::new(super::connection::Behind {
+                    cursor: position,
+                    page: None,
+                    then: Then::Live,
+                    asked: None,
+                }));
+                self.rooms[room as usize].behind += 1;
+            }
+            self.pump(place, ports);
+        }
+    }
+
+    /// The user's connections hear the room up to the event that removed them, and then no more.
+    fn remove_user(&mut self, room: u32, removal: &Removal, slab: &Arc<Slab>, position: Seq) {
+        let Some(places) = self.users.get(&removal.user).cloned() else { return };
+        for place in places {
+            let connection = &mut self.connections[place as usize];
+            let Some(attachment) = connection.attachment(room) else { continue };
+            match &mut attachment.behind {
+                Some(behind) => behind.then = Then::Drop(removal.at, removal.code),
+                None => {
+                    let upto = removal.at.max(position);
+                    let range = slab.range(position, upto);
+                    let (serial, events) = (attachment.serial, (upto - position) as u32);
+                    if events > 0 {
+                        self.links.events(&mut connection.out, serial, slab, range, events);
+                        self.touch(place);
+                    }
+                    self.drop_room(place, room, removal.code);
+                }
+            }
+        }
+    }
+
+    fn drop_everyone(&mut self, room: u32, code: Code) {
+        let heard_by: Vec<u32> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.attachments.iter().any(|a| a.room == room))
+            .map(|(place, _)| place as u32)
+            .collect();
+        for place in heard_by {
+            self.drop_room(place, room, code);
+        }
+    }
+
+    /// Compares the room's position with its log, for news that were lost.
+    pub(super) fn compare_heads(&mut self, ports: &mut impl Ports) {
+        let rooms: Vec<u32> = self.rooms.iter().map(|(room, _)| room as u32).collect();
+        for room in rooms {
+            let Some(entry) = self.rooms.get(room as usize) else { continue };
+            match self.hub.view(&entry.id) {
+                Some(view) if view.no == entry.no && view.epoch == entry.epoch => {
+                    self.catch_up(room, view.head.seq, ports);
+                }
+                Some(view) if view.no == entry.no => self.drop_everyone(room, Code::Reset),
+                _ => self.drop_everyone(room, Code::NotFound),
+            }
+        }
+    }
+
+    /// A signal for everyone here who hears the room and wants its kind.
+    pub(super) fn signal(&mut self, signal: &Signal) {
+        let Some(room) = self.rooms_by_no.get(&signal.room) else { return };
+        for place in &self.rooms[*room as usize].live {
+            let connection = &mut self.connections[*place as usize];
+            let wanted = signal.of_application || connection.wants_typing;
+            let fits = connection.out.bytes() + signal.frame.len() <= self.limits.outbound_bytes
+                && connection.out.objects() < self.limits.outbound_objects;
+            if wanted && fits {
+                self.links.signal(&mut connection.out, &signal.frame);
+                if !std::mem::replace(&mut connection.dirty, true) {
+                    self.dirty.push(*place);
+                }
+            } else if wanted {
+                self.counters.signals_dropped.add(1);
+            }
+        }
+    }
+}

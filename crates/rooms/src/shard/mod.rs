@@ -1,0 +1,337 @@
+//! A shard: connections and the rooms that they hear, as one state machine without sockets.
+//!
+//! In go bytes of a connection, what other threads have for it, and the time; out come writes, drafts,
+//! lookups and closes, through [`Ports`]. Whoever drives it owns the sockets and the clock, so the same
+//! code runs on epoll and in a simulation.
+//!
+//! Never: waits, reads a clock of its own, or touches what another shard owns.
+
+mod attach;
+mod close;
+mod connection;
+mod deliver;
+mod hand;
+mod hello;
+mod inbox;
+mod outbound;
+mod plan;
+mod session;
+mod wheel;
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use slab::Slab as Places;
+use smallvec::SmallVec;
+use tertulia_protocol::{Close, Epoch, RoomId, Seq, UserId, frame};
+use tertulia_store::RoomNo;
+
+use crate::counters::{Counters, Verb};
+use crate::draft::{Address, Draft};
+use crate::hub::Hub;
+use crate::identity::Verdict;
+use crate::limits::Limits;
+use crate::lookup::Lookup;
+use crate::membership::Membership;
+use crate::people::People;
+use connection::{Connection, State};
+pub use inbox::{Ack, Inbox, Input, Signal};
+use outbound::Links;
+use wheel::{TICK, Tick, Wheel, ticks};
+
+/// What a shard needs of the world.
+pub trait Ports {
+    /// Writes to the connection's socket. Fewer bytes than given means that it takes no more for now.
+    fn write(&mut self, to: Address, parts: &[IoSlice<'_>]) -> usize;
+    /// Nothing more will be written: the other side may be told so.
+    fn finish(&mut self, of: Address);
+    /// The socket goes at once.
+    fn close(&mut self, of: Address);
+    /// The socket may be read again.
+    fn resume(&mut self, of: Address);
+    /// Puts a draft into the commit queue. False if the queue is full.
+    fn submit(&mut self, draft: Draft) -> bool;
+    /// Asks a reader. Errors: the lookup, if too many wait.
+    fn look_up(&mut self, lookup: Lookup) -> Result<(), Lookup>;
+    /// Whose token this is.
+    fn identify(&mut self, token: &str) -> Verdict;
+    /// A number that nobody can guess.
+    fn random(&mut self) -> u64;
+    /// Nanoseconds since the start.
+    fn now_ns(&self) -> u64;
+    /// Milliseconds since 1970 UTC.
+    fn wall_ms(&self) -> u64;
+}
+
+/// What all shards of a server share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where the committer and the shards meet.
+    pub hub: Arc<Hub>,
+    /// Memberships at hand.
+    pub cache: Arc<Membership>,
+    /// Who is connected.
+    pub people: Arc<People>,
+    /// Bounds.
+    pub limits: Arc<Limits>,
+}
+
+/// A room that someone here hears.
+struct ShardRoom {
+    id: RoomId,
+    no: RoomNo,
+    epoch: Epoch,
+    /// Everyone in `live` has been given everything up to this number.
+    position: Seq,
+    /// Places of the connections that hear it live.
+    live: Vec<u32>,
+    /// How many more read its log, to go live or to be detached.
+    behind: u32,
+}
+
+/// Connections and what they hear.
+pub struct Shard {
+    id: usize,
+    hub: Arc<Hub>,
+    cache: Arc<Membership>,
+    people: Arc<People>,
+    limits: Arc<Limits>,
+    counters: Arc<Counters>,
+    connections: Places<Connection>,
+    generation: u32,
+    serial: u32,
+    rooms: Places<ShardRoom>,
+    rooms_by_id: HashMap<RoomId, u32>,
+    rooms_by_no: HashMap<RoomNo, u32>,
+    users: HashMap<UserId, SmallVec<[u32; 2]>>,
+    links: Links,
+    /// Connections with something to write that the socket may take.
+    dirty: Vec<u32>,
+    wheel: Wheel,
+    tick: Tick,
+    now_ns: u64,
+    /// When the bytes that are dealt with were read.
+    read_ns: u64,
+    heads_compared: Tick,
+    draining: bool,
+    /// Who is told to go when, once the server hands over; soonest last.
+    leaving: Vec<(Tick, Address)>,
+}
+
+impl Shard {
+    /// An empty shard. `id` is its place among the hub's inboxes.
+    pub fn new(id: usize, shared: &Shared, counters: Arc<Counters>, now_ns: u64) -> Shard {
+        let tick = tick_at(now_ns);
+        Shard {
+            id,
+            hub: shared.hub.clone(),
+            cache: shared.cache.clone(),
+            people: shared.people.clone(),
+            limits: shared.limits.clone(),
+            counters,
+            connections: Places::new(),
+            generation: 0,
+            serial: 0,
+            rooms: Places::new(),
+            rooms_by_id: HashMap::new(),
+            rooms_by_no: HashMap::new(),
+            users: HashMap::new(),
+            links: Links::new(),
+            dirty: Vec::new(),
+            wheel: Wheel::new(tick),
+            tick,
+            now_ns,
+            read_ns: now_ns,
+            heads_compared: tick,
+            draining: false,
+            leaving: Vec::new(),
+        }
+    }
+
+    /// A connection whose upgrade is done. `bearer` is the token that the upgrade carried.
+    pub fn open(&mut self, bearer: Option<Box<str>>) -> Address {
+        self.generation = self.generation.wrapping_add(1);
+        let hello_by = self.tick.saturating_add(ticks(self.limits.hello_s));
+        let connection = Connection::new(self.generation, bearer, self.tick, hello_by);
+        let place = self.connections.insert(connection) as u32;
+        let due = self.wheel.enter(place, hello_by);
+        self.connections[place as usize].due = due;
+        self.counters.connections.set(self.connections.len() as u64);
+        Address { place, generation: self.generation }
+    }
+
+    /// Begins a turn: what follows happens at this time.
+    pub fn turn(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        self.read_ns = now_ns;
+    }
+
+    /// Deals with what other threads had for this shard.
+    pub fn take(&mut self, inputs: &mut Vec<Input>, ports: &mut impl Ports) {
+        for input in inputs.drain(..) {
+            match input {
+                Input::Ack(ack) => self.acked(ack),
+                Input::News(news) => self.news(&news, ports),
+                Input::Answer { to, token, answer } => self.answered(to, token, answer, ports),
+                Input::Signal(signal) => self.signal(&signal),
+                Input::Replace { old, shard, new, token } => {
+                    if self.is_current(old) {
+                        self.close(old.place, Close::Replaced, None);
+                    }
+                    self.hub.inboxes()[shard].queue.push_all([Input::Replaced { new, token }]);
+                }
+                Input::Replaced { new, token } => self.seat_left(new, token, ports),
+                Input::Expel(user, close) => self.expel(&user, close),
+                Input::Drain => self.drain(ports),
+            }
+        }
+        if self.hub.inboxes()[self.id].take_gap() {
+            self.counters.gaps.add(1);
+            self.compare_heads(ports);
+        }
+    }
+
+    /// Lets time pass: deadlines, pings, and what is done now and then.
+    pub fn pass_time(&mut self, ports: &mut impl Ports) {
+        let now = tick_at(self.now_ns);
+        let mut due = Vec::new();
+        while let Some(tick) = self.wheel.turn(now, &mut due) {
+            self.tick = tick;
+            for place in due.drain(..) {
+                self.look_at(place, ports);
+            }
+        }
+        while self.leaving.last().is_some_and(|(when, _)| *when <= now) {
+            let Some((_, leaver)) = self.leaving.pop() else { break };
+            if self.is_current(leaver) {
+                self.hand_over(leaver.place, ports);
+            }
+        }
+        if self.tick.wrapping_sub(self.heads_compared) >= self.head_check_ticks() {
+            self.heads_compared = self.tick;
+            self.compare_heads(ports);
+            self.free_slabs();
+            if self.id == 0 {
+                self.cache.sweep(self.now_ns);
+                self.people.sweep(self.now_ns);
+            }
+        }
+        if self.id == 0 {
+            self.hub.expire_typing(self.now_ns / 1_000_000);
+        }
+    }
+
+    fn head_check_ticks(&self) -> Tick {
+        (self.limits.head_check_ms / TICK.as_millis() as u64).max(1) as Tick
+    }
+
+    /// When time has to pass again.
+    pub fn wake_at_ns(&self) -> u64 {
+        u64::from(self.tick + 1) * TICK.as_nanos() as u64
+    }
+
+    /// The connection's socket takes bytes again.
+    pub fn writable(&mut self, at: Address, ports: &mut impl Ports) {
+        if self.is_current(at) {
+            self.connections[at.place as usize].blocked = false;
+            self.flush(at.place, ports);
+        }
+    }
+
+    /// Writes what has come together in this turn: one write a connection, if the socket takes it.
+    pub fn flush_all(&mut self, ports: &mut impl Ports) {
+        // Flushing may queue more for the same connection, so the list is taken until it stays empty.
+        while !self.dirty.is_empty() {
+            for place in std::mem::take(&mut self.dirty) {
+                if let Some(connection) = self.connections.get_mut(place as usize) {
+                    connection.dirty = false;
+                    self.flush(place, ports);
+                }
+            }
+        }
+        self.counters.outbound_bytes.set(self.links.bytes());
+        self.counters.rooms.set(self.rooms.len() as u64);
+    }
+
+    fn flush(&mut self, place: u32, ports: &mut impl Ports) {
+        self.flush_links(place, ports);
+        let connection = &self.connections[place as usize];
+        if connection.out.is_empty() && matches!(connection.state, State::Closing(..)) {
+            return ports.finish(self.address(place));
+        }
+        if !connection.blocked {
+            self.pump(place, ports);
+            self.drained(place, ports);
+        }
+    }
+
+    /// Gives the socket what it takes. (8 send)
+    fn flush_links(&mut self, place: u32, ports: &mut impl Ports) {
+        let address = self.address(place);
+        let connection = &mut self.connections[place as usize];
+        if connection.blocked || connection.out.is_empty() {
+            return;
+        }
+        let flushed = self.links.flush(&mut connection.out, |parts| ports.write(address, parts));
+        if flushed.bytes > 0 {
+            connection.said = self.tick;
+            connection.blocked_since = self.tick;
+        }
+        if !connection.out.is_empty() {
+            connection.blocked = true;
+            let limit = self.tick.saturating_add(ticks(self.limits.slow_close_s));
+            self.look_by(place, limit);
+        }
+        self.counters.writes.add(u64::from(flushed.writes));
+        self.counters.sent_bytes.add(flushed.bytes as u64);
+        let took = ports.now_ns().saturating_sub(self.now_ns);
+        self.counters.verb(Verb::Send).observe(took, u64::from(flushed.objects));
+    }
+
+    /// Marks a connection that has something to write.
+    fn touch(&mut self, place: u32) {
+        let connection = &mut self.connections[place as usize];
+        if !connection.blocked && !std::mem::replace(&mut connection.dirty, true) {
+            self.dirty.push(place);
+        }
+    }
+
+    /// Queues one object for a connection; `write` writes its line.
+    fn reply(&mut self, place: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut line = Vec::with_capacity(128);
+        write(&mut line);
+        let connection = &mut self.connections[place as usize];
+        self.links.reply(&mut connection.out, |out| frame::put_text(out, &line));
+        self.touch(place);
+    }
+
+    /// How many connections are open.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether no connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    fn is_current(&self, address: Address) -> bool {
+        let connection = self.connections.get(address.place as usize);
+        connection.is_some_and(|connection| connection.generation == address.generation)
+    }
+
+    fn address(&self, place: u32) -> Address {
+        Address { place, generation: self.connections[place as usize].generation }
+    }
+
+    fn next_token(&mut self, place: u32) -> u32 {
+        let connection = &mut self.connections[place as usize];
+        connection.token = connection.token.wrapping_add(1);
+        connection.token
+    }
+}
+
+fn tick_at(now_ns: u64) -> Tick {
+    (now_ns / TICK.as_nanos() as u64) as Tick
+}

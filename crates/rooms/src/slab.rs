@@ -1,0 +1,189 @@
+//! Slabs: events as they go over the wire, one run of bytes for any number of readers.
+//!
+//! A slab holds whole WebSocket frames, one event each, numbers without holes. Readers share it and keep
+//! a range; nobody copies it. All that is alive is counted, so that slow readers cannot hold the memory.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tertulia_protocol::Seq;
+use tertulia_protocol::frame;
+
+/// A run of events of one room.
+pub struct Slab {
+    /// The number before its first event.
+    before: Seq,
+    /// Where each event's frame ends.
+    ends: Box<[u32]>,
+    bytes: Box<[u8]>,
+    gauge: Gauge,
+}
+
+/// Bytes of all slabs that are alive.
+#[derive(Clone, Default)]
+pub struct Gauge(Arc<AtomicUsize>);
+
+impl Gauge {
+    /// The bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Slab {
+    /// The number before its first event.
+    pub fn before(&self) -> Seq {
+        self.before
+    }
+
+    /// The number of its last event.
+    pub fn last(&self) -> Seq {
+        self.before + self.ends.len() as u64
+    }
+
+    /// How many events it holds.
+    pub fn events(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Its frames.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where the frames of the events behind `after`, up to and with `upto`, stand.
+    pub fn range(&self, after: Seq, upto: Seq) -> Range<u32> {
+        self.end_of(after)..self.end_of(upto)
+    }
+
+    /// Where the frame ends that the byte `at` is inside of; `at` itself if it stands between two.
+    pub fn frame_end(&self, at: u32) -> u32 {
+        if at == 0 {
+            return 0;
+        }
+        self.ends[self.ends.partition_point(|end| *end < at)]
+    }
+
+    /// The last event whose frame ends at or before `limit` bytes behind the frame of `after`.
+    pub fn fits(&self, after: Seq, limit: usize) -> Seq {
+        let start = self.end_of(after) as usize;
+        self.before + self.ends.partition_point(|end| *end as usize <= start + limit) as u64
+    }
+
+    /// The lines of the events behind `after`, up to and with `upto`, without their frames.
+    pub fn lines(&self, after: Seq, upto: Seq) -> impl Iterator<Item = &[u8]> {
+        let mut start = self.end_of(after) as usize;
+        let first = after.saturating_sub(self.before) as usize;
+        let last = (upto.saturating_sub(self.before) as usize).min(self.ends.len());
+        self.ends.get(first..last).unwrap_or_default().iter().map(move |end| {
+            let frame = &self.bytes[start..*end as usize];
+            start = *end as usize;
+            // The three forms of a length, told apart by the second byte.
+            let header = match frame[1] {
+                126 => 4,
+                127 => 10,
+                _ => 2,
+            };
+            &frame[header..]
+        })
+    }
+
+    fn end_of(&self, seq: Seq) -> u32 {
+        match seq.saturating_sub(self.before).min(self.ends.len() as u64) {
+            0 => 0,
+            events => self.ends[events as usize - 1],
+        }
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        self.gauge.0.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+/// A slab that grows.
+pub struct SlabBuilder {
+    before: Seq,
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
+}
+
+impl SlabBuilder {
+    /// An empty one whose first event will be `before` + 1.
+    pub fn after(before: Seq) -> SlabBuilder {
+        SlabBuilder { before, ends: Vec::new(), bytes: Vec::new() }
+    }
+
+    /// Adds the next event, and says where its line stands.
+    pub fn push(&mut self, line: &[u8]) -> Range<usize> {
+        frame::put_text(&mut self.bytes, line);
+        self.ends.push(self.bytes.len() as u32);
+        self.bytes.len() - line.len()..self.bytes.len()
+    }
+
+    /// Adds frames of another slab as they stand. They must go on where this one ends.
+    pub fn copy(&mut self, from: &Slab, after: Seq, upto: Seq) {
+        debug_assert_eq!(self.last(), after, "a slab has no holes");
+        let range = from.range(after, upto);
+        let shift = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&from.bytes[range.start as usize..range.end as usize]);
+        let first = (after - from.before) as usize;
+        let last = first + (upto - after) as usize;
+        self.ends.extend(from.ends[first..last].iter().map(|end| end - range.start + shift));
+    }
+
+    /// The bytes so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The number of its last event.
+    pub fn last(&self) -> Seq {
+        self.before + self.ends.len() as u64
+    }
+
+    /// No more events.
+    pub fn finish(self, gauge: &Gauge) -> Arc<Slab> {
+        gauge.0.fetch_add(self.bytes.len(), Ordering::Relaxed);
+        Arc::new(Slab {
+            before: self.before,
+            ends: self.ends.into(),
+            bytes: self.bytes.into(),
+            gauge: gauge.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slab_knows_where_each_event_stands() {
+        let gauge = Gauge::default();
+        let mut builder = SlabBuilder::after(41);
+        assert_eq!(builder.push(b"one"), 2..5);
+        assert_eq!(builder.push(b"three"), 7..12);
+        let slab = builder.finish(&gauge);
+        assert_eq!((slab.before(), slab.last(), slab.events()), (41, 43, 2));
+        assert_eq!(slab.range(41, 43), 0..12);
+        assert_eq!(slab.range(42, 43), 5..12);
+        assert_eq!(slab.range(0, 99), 0..12);
+        assert_eq!([0, 1, 5, 6, 12].map(|at| slab.frame_end(at)), [0, 5, 5, 12, 12]);
+        assert_eq!([4, 5, 11, 12].map(|limit| slab.fits(41, limit)), [41, 42, 42, 43]);
+        assert_eq!(slab.fits(42, 7), 43);
+        assert_eq!(slab.lines(41, 99).collect::<Vec<_>>(), [b"one".as_slice(), b"three"]);
+        assert_eq!(slab.lines(42, 43).collect::<Vec<_>>(), [b"three"]);
+        let mut copy = SlabBuilder::after(42);
+        copy.copy(&slab, 42, 43);
+        copy.push(b"four");
+        let copy = copy.finish(&gauge);
+        assert_eq!(copy.lines(42, 44).collect::<Vec<_>>(), [b"three".as_slice(), b"four"]);
+        drop(copy);
+        assert_eq!(gauge.bytes(), 12);
+        drop(slab);
+        assert_eq!(gauge.bytes(), 0);
+    }
+}
