@@ -37,6 +37,7 @@ pub(crate) trait Write: Read {
     fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error>;
     fn last_room_no(&mut self) -> Result<RoomNo, Error>;
     fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error>;
+    fn probe(&mut self) -> Result<(), Error>;
     fn sweep(&mut self, forget_before: u64) -> Result<bool, Error>;
 }
 
@@ -131,6 +132,11 @@ impl Writer {
     /// Errors: nothing of `changes` is there.
     pub fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
         self.0.commit(changes)
+    }
+
+    /// Writes something that nobody reads, to see whether anything can be written (again).
+    pub fn probe(&mut self) -> Result<(), Error> {
+        self.0.probe()
     }
 
     /// Does a small step of cleaning: rows of deleted rooms, cids from before that time (ms since 1970).

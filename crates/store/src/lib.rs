@@ -107,9 +107,17 @@ impl Store {
         }
     }
 
+    /// Bytes of the write-ahead log after the newest commit.
+    pub fn wal_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.wal_bytes(),
+            Kind::Memory(_) => 0,
+        }
+    }
+
     /// Ends an orderly life: the next start need not doubt the logs.
-    pub fn close(self) -> Result<(), Error> {
-        match self.kind {
+    pub fn close(&self) -> Result<(), Error> {
+        match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.close(),
             Kind::Memory(_) => Ok(()),
         }

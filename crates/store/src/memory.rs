@@ -201,6 +201,10 @@ impl Write for Memory {
         Ok(())
     }
 
+    fn probe(&mut self) -> Result<(), Error> {
+        self.commit(&Changes::default())
+    }
+
     fn sweep(&mut self, forget_before: u64) -> Result<bool, Error> {
         let tables = &mut *self.tables();
         for grave in std::mem::take(&mut tables.graves) {

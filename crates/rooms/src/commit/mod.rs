@@ -99,6 +99,11 @@ impl Committer {
         after
     }
 
+    /// Finds out whether the store can be written again.
+    pub fn probe(&mut self) -> Result<(), Error> {
+        self.writer.probe()
+    }
+
     /// A small step of cleaning, for idle moments. True if there is more.
     pub fn sweep(&mut self, wall_ms: u64) -> Result<bool, Error> {
         // An hour longer than promised: a client's clock and ours may differ a little.

@@ -9,7 +9,7 @@ mod write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
@@ -76,7 +76,11 @@ impl Sqlite {
         Ok(Checkpointer::new(connect(&self.path)?, self.wal_bytes.clone()))
     }
 
-    pub(crate) fn close(self) -> Result<(), Error> {
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        self.wal_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn close(&self) -> Result<(), Error> {
         let db = connect(&self.path)?;
         db.pragma_update(None, "synchronous", "FULL")?;
         set_fact(&db, "clean", "yes")

@@ -135,6 +135,10 @@ impl Write for SqliteWriter {
         Ok(())
     }
 
+    fn probe(&mut self) -> Result<(), Error> {
+        super::set_fact(&self.db, "probe", "written to see whether it can be")
+    }
+
     fn sweep(&mut self, forget_before: u64) -> Result<bool, Error> {
         if self.empty_a_grave()? {
             return Ok(true);

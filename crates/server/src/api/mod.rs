@@ -1,0 +1,112 @@
+//! The application's HTTP API: the same wishes as over a WebSocket, judged by the same rules.
+
+mod caller;
+mod members;
+mod messages;
+mod rooms;
+mod tokens;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use serde::Deserialize;
+use tertulia_protocol::line::Line;
+use tertulia_protocol::{BadId, Cid, RoomId, UserId};
+use tertulia_rooms::Refusal;
+use tertulia_rooms::draft::Done;
+
+use crate::problem::Problem;
+use crate::state::App;
+
+/// Where everything stands.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/tokens", post(tokens::create))
+        .route("/v1/dev/token", post(tokens::create_for_development))
+        .route("/v1/users/{user}/revoke", post(tokens::revoke))
+        .route("/v1/rooms", get(rooms::list))
+        .route("/v1/rooms/{room}", put(rooms::create).get(rooms::show).delete(rooms::delete))
+        .route("/v1/rooms/{room}/members", get(members::list))
+        .route("/v1/rooms/{room}/members/{user}", put(members::put).delete(members::remove))
+        .route("/v1/rooms/{room}/bans/{user}", put(members::ban).delete(members::unban))
+        .route("/v1/rooms/{room}/messages", post(messages::send))
+        .route("/v1/rooms/{room}/log", get(messages::log))
+}
+
+/// Where a list goes on, and how long it may be.
+#[derive(Deserialize)]
+struct Page {
+    after: Option<String>,
+    limit: Option<u64>,
+}
+
+/// Most entries of a list.
+const LIST_LIMIT_MAX: u64 = 200;
+
+impl Page {
+    fn limit(&self) -> Result<u32, Problem> {
+        match self.limit {
+            Some(0) => Err(Problem::bad_request("limit must be 1 or more")),
+            limit => Ok(limit.unwrap_or(LIST_LIMIT_MAX).min(LIST_LIMIT_MAX) as u32),
+        }
+    }
+
+    fn after<T>(&self, parse: impl Fn(&str) -> Result<T, BadId>) -> Result<Option<T>, Problem> {
+        let bad = |why: BadId| Problem::bad_request(format!("after {why}"));
+        self.after.as_deref().map(|text| parse(text).map_err(bad)).transpose()
+    }
+}
+
+fn room_id(text: &str) -> Result<RoomId, Problem> {
+    RoomId::parse(text).map_err(|why| Problem::bad_request(format!("room {why}")))
+}
+
+fn user_id(text: &str) -> Result<UserId, Problem> {
+    UserId::parse(text).map_err(|why| Problem::bad_request(format!("user {why}")))
+}
+
+/// What makes a retried POST harmless.
+fn idempotency_key(headers: &HeaderMap) -> Result<Cid, Problem> {
+    let value = headers
+        .get("idempotency-key")
+        .ok_or_else(|| Problem::bad_request("idempotency-key is missing"))?;
+    let text = value.to_str().map_err(|_| Problem::bad_request("idempotency-key must be ASCII"))?;
+    Cid::parse(text).map_err(|why| Problem::bad_request(format!("idempotency-key {why}")))
+}
+
+fn text(body: &Bytes) -> Result<&str, Problem> {
+    std::str::from_utf8(body).map_err(|_| Problem::bad_request("the body is no UTF-8"))
+}
+
+/// One JSON object that `write` fills.
+fn json(status: StatusCode, write: impl FnOnce(&mut Vec<u8>)) -> Response {
+    let mut body = Vec::new();
+    write(&mut body);
+    let kind = HeaderValue::from_static("application/json");
+    (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+/// What was done to a room, as an object.
+fn changed(status: StatusCode, done: Done) -> Response {
+    json(status, |out| match done {
+        Done::Changed { epoch, seq, dup } => Line::open(out)
+            .maybe_word("epoch", epoch.as_ref().map(tertulia_protocol::Epoch::as_str))
+            .maybe_number("seq", seq)
+            .flag("dup", dup)
+            .end(),
+        Done::Said(stored) => stored.put_fields(Line::open(out)).end(),
+    })
+}
+
+/// What a reader could not be asked, or could not find out.
+fn not_read(error: Option<tertulia_store::Error>) -> Problem {
+    match error {
+        None => Refusal::Unavailable("too much waits to be read, try again").into(),
+        Some(error) => {
+            tracing::warn!(error.kind = error.kind(), "a request could not be read: {error}");
+            Refusal::Unavailable("the database does not answer, try again").into()
+        }
+    }
+}
