@@ -37,7 +37,7 @@ export class Composer {
     const text = this.field.value.replace(/^\s*\n|\s+$/g, "");
     if (!text) return;
     this.send(text);
-    this.typedAt = 0; // the message itself says that the typing is over
+    this.stopTyping();
     this.show("", this.field.placeholder);
     this.draft("");
     this.field.focus();

@@ -97,7 +97,7 @@ export class OpenRoom {
 
   /** Makes the room, public: whoever knows its name may come in. */
   create(name) {
-    return this.ask({ t: "room", op: "create", room: this.id, d: { kind: "public", name } });
+    return this.ask({ t: "room", op: "create", room: this.id, kind: "public", name });
   }
 
   /** Tries the door again. */

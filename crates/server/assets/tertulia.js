@@ -536,7 +536,7 @@ export class Client {
     return room;
   }
 
-  /** Any command, e.g. `{ t: "room", op: "create", room: "garden", d: { … } }`. Waits for the connection. */
+  /** Any command, e.g. `{ t: "room", op: "create", room: "garden", kind: "public" }`. Waits for the connection. */
   request(command) {
     return new Promise((resolve, reject) => {
       this.core.request(command, (reply) => (reply.t === "ok" ? resolve(reply) : reject(new Refused(reply))));

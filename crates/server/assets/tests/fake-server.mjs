@@ -152,7 +152,7 @@ export async function startFake({ port = 0, dev = true } = {}) {
     switch (o.op) {
       case "create":
         if (room) return err("conflict");
-        makeRoom(o.room, o.d.kind, o.d.name, c.user);
+        makeRoom(o.room, o.kind, o.name, c.user);
         return ok({ epoch: rooms.get(o.room).epoch, seq: 1 });
       case "join":
         if (!room) return err("not_found");
