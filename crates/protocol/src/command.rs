@@ -107,6 +107,8 @@ pub enum Command {
 pub struct Hello {
     /// Whose connection this is, unless the upgrade carried it.
     pub token: Option<Box<str>>,
+    /// What the client calls itself; for a log.
+    pub agent: Option<Box<str>>,
     /// The session of an earlier connection of the same client.
     pub session: Option<SessionId>,
     /// Rooms to attach, most wanted first, none twice.
@@ -385,7 +387,6 @@ impl Fields<'_> {
     }
 
     fn hello(&self) -> Result<Hello, Bad> {
-        Field("agent", self.agent).text()?;
         let mut rooms: Vec<Sub> = Vec::new();
         for entry in Field("rooms", self.rooms).list()?.unwrap_or_default() {
             let sub = hello_entry(entry)?;
@@ -405,6 +406,7 @@ impl Fields<'_> {
         };
         Ok(Hello {
             token: Field("token", self.token).text()?.map(Into::into),
+            agent: Field("agent", self.agent).text()?.map(Into::into),
             session: Field("session", self.session).parsed(SessionId::parse)?,
             rooms,
             want,

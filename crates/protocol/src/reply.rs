@@ -206,21 +206,23 @@ impl Stored {
     }
 }
 
-/// The answer to `auth`: when the new token ends, and the roles that it changed.
+/// The answer to `auth`: when the new token ends, in ms since 1970 UTC, and the roles that it changed, if any.
 pub fn put_auth_ok(out: &mut Vec<u8>, id: CommandId, exp: u64, roles: &[(RoomId, Option<Role>)]) {
-    ok(out, id)
-        .number("exp", exp)
-        .put("roles", |out| {
-            let mut line = Line::open(out);
-            for (room, role) in roles {
-                line = match role {
-                    Some(role) => line.word(room.as_str(), role.as_str()),
-                    None => line.raw(room.as_str(), b"null"),
-                };
-            }
-            line.end();
-        })
-        .end();
+    let line = ok(out, id).number("exp", exp);
+    if roles.is_empty() {
+        return line.end();
+    }
+    line.put("roles", |out| {
+        let mut line = Line::open(out);
+        for (room, role) in roles {
+            line = match role {
+                Some(role) => line.word(room.as_str(), role.as_str()),
+                None => line.raw(room.as_str(), b"null"),
+            };
+        }
+        line.end();
+    })
+    .end();
 }
 
 /// The answer to `log`. `events` are stored lines joined by commas.

@@ -20,6 +20,7 @@ use tertulia_rooms::{Clock, Queue};
 use crate::clock::MachineClock;
 use crate::library::Library;
 use crate::login::Login;
+use crate::upgrade::Guest;
 
 /// Bytes read at once: as many as the largest message of a client, so most reads see its end.
 const READ_BYTES: usize = 64 * 1024;
@@ -43,7 +44,7 @@ pub(crate) struct Arrival {
 /// A place in a shard, taken before the upgrade is granted.
 pub(crate) struct Slot {
     taken: Arc<AtomicUsize>,
-    _guest: Option<crate::upgrade::Guest>,
+    guest: Option<Guest>,
 }
 
 impl Drop for Slot {
@@ -66,10 +67,10 @@ impl Gate {
     }
 
     /// Takes a place, if there is one.
-    pub(crate) fn reserve(&self, guest: Option<crate::upgrade::Guest>) -> Option<Slot> {
+    pub(crate) fn reserve(&self, guest: Option<Guest>) -> Option<Slot> {
         let free = |taken| (taken < self.limit).then_some(taken + 1);
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).ok()?;
-        Some(Slot { taken: self.taken.clone(), _guest: guest })
+        Some(Slot { taken: self.taken.clone(), guest })
     }
 
     /// Lets a socket in whose place is taken.
@@ -123,7 +124,7 @@ struct Socket {
     ended: bool,
     /// Already in the list of those to read.
     listed: bool,
-    _slot: Slot,
+    slot: Slot,
 }
 
 /// A shard and its sockets.
@@ -208,7 +209,7 @@ impl Drive {
         let both = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut stream, Token(at.place as usize), both);
         let generation = at.generation;
-        let socket = Socket { stream, generation, ended: false, listed: true, _slot: slot };
+        let socket = Socket { stream, generation, ended: false, listed: true, slot };
         let place = at.place as usize;
         if self.world.sockets.len() <= place {
             self.world.sockets.resize_with(place + 1, || None);
@@ -320,6 +321,12 @@ impl Ports for World {
 
     fn resume(&mut self, of: Address) {
         self.list(of);
+    }
+
+    fn greeted(&mut self, of: Address) {
+        if let Some(guest) = self.socket(of).and_then(|socket| socket.slot.guest.as_mut()) {
+            guest.greeted();
+        }
     }
 
     fn submit(&mut self, draft: Draft) -> bool {

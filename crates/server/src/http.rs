@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tertulia_protocol::Code;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_service::Service;
 use tracing::warn;
 
@@ -45,9 +46,22 @@ pub(crate) fn public(app: &App) -> Router {
             let problem = Problem::new(Code::BadRequest, "this cannot be done here");
             problem.with_status(StatusCode::METHOD_NOT_ALLOWED)
         })
+        .layer(cors(app))
         .layer(DefaultBodyLimit::max(app.config.limits.http_body_bytes))
         .layer(middleware::from_fn(harden))
         .with_state(app.clone())
+}
+
+/// Pages of the origins that may connect may call, too.
+fn cors(app: &App) -> CorsLayer {
+    let origins = app.config.server.allowed_origins.iter();
+    let origins = origins.filter_map(|origin| HeaderValue::from_str(origin.as_str()).ok());
+    let idempotency_key = HeaderName::from_static("idempotency-key");
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::PUT, Method::POST, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, idempotency_key])
+        .max_age(Duration::from_secs(600))
 }
 
 /// What the operator reaches.

@@ -3,6 +3,7 @@
 //! A place in a shard is taken before the upgrade is granted, so that what follows cannot fail for want
 //! of room. The socket then leaves this runtime for good.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -16,12 +17,12 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::Empty;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
-use std::collections::HashMap;
 use tertulia_protocol::Code;
 use tertulia_rooms::Refusal;
 use tokio::net::TcpStream;
 use tracing::debug;
 
+use crate::config::Limits;
 use crate::drive::{Arrival, Slot};
 use crate::problem::Problem;
 use crate::state::App;
@@ -169,8 +170,7 @@ fn reserve(app: &App, request: &Request) -> Result<(usize, Slot), Problem> {
     let full = || Problem::from(Refusal::Unavailable("no room for this connection now"));
     let guest = match request.extensions().get::<Peer>() {
         Some(Peer(peer)) if !peer.ip().is_loopback() => {
-            let limit = app.config.limits.connections_per_address;
-            Some(app.guests.enter(peer.ip(), limit).ok_or_else(full)?)
+            Some(app.guests.enter(peer.ip(), &app.config.limits).ok_or_else(full)?)
         }
         _ => None,
     };
@@ -201,37 +201,64 @@ async fn hand_over(
     }
 }
 
+/// What each address has.
+#[derive(Default)]
+struct Count {
+    open: usize,
+    /// Of those, how many have not said who they are.
+    strangers: usize,
+}
+
+type Counts = Arc<Mutex<HashMap<IpAddr, Count>>>;
+
 /// How many connections each address has.
 #[derive(Default)]
-pub(crate) struct Guests(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(crate) struct Guests(Counts);
 
 /// One connection of an address, as long as it lives.
 pub(crate) struct Guest {
     address: IpAddr,
-    guests: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    stranger: bool,
+    counts: Counts,
 }
 
 impl Guests {
     /// One more from `address`, if it may.
-    fn enter(&self, address: IpAddr, limit: usize) -> Option<Guest> {
+    fn enter(&self, address: IpAddr, limits: &Limits) -> Option<Guest> {
         let address = network(address);
-        let mut guests = self.0.lock().expect("no one panics while counting guests");
-        let count = guests.entry(address).or_default();
-        if *count >= limit {
+        let mut counts = self.0.lock().expect("no one panics while counting guests");
+        let count = counts.entry(address).or_default();
+        if count.open >= limits.connections_per_address
+            || count.strangers >= limits.unauthenticated_per_address
+        {
             return None;
         }
-        *count += 1;
-        Some(Guest { address, guests: self.0.clone() })
+        count.open += 1;
+        count.strangers += 1;
+        Some(Guest { address, stranger: true, counts: self.0.clone() })
+    }
+}
+
+impl Guest {
+    /// It has said who it is.
+    pub(crate) fn greeted(&mut self) {
+        let mut counts = self.counts.lock().expect("no one panics while counting guests");
+        if let Some(count) = counts.get_mut(&self.address)
+            && std::mem::take(&mut self.stranger)
+        {
+            count.strangers -= 1;
+        }
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mut guests = self.guests.lock().expect("no one panics while counting guests");
-        if let Some(count) = guests.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                guests.remove(&self.address);
+        self.greeted();
+        let mut counts = self.counts.lock().expect("no one panics while counting guests");
+        if let Some(count) = counts.get_mut(&self.address) {
+            count.open -= 1;
+            if count.open == 0 {
+                counts.remove(&self.address);
             }
         }
     }
@@ -245,5 +272,34 @@ fn network(address: IpAddr) -> IpAddr {
             let bits = u128::from(v6) & !u128::from(u64::MAX);
             v6.to_ipv4_mapped().map_or(IpAddr::V6(bits.into()), IpAddr::V4)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Flags};
+
+    #[test]
+    fn an_address_has_so_many_connections_and_so_many_strangers() {
+        let guests = Guests::default();
+        let Ok(config) = Config::load(&Flags::default(), []) else { panic!("defaults are fine") };
+        let mut limits = config.limits;
+        (limits.connections_per_address, limits.unauthenticated_per_address) = (3, 2);
+        let enter = |address: &str| guests.enter(address.parse().unwrap(), &limits);
+        let mut ada = enter("192.0.2.1").unwrap();
+        let bob = enter("::ffff:192.0.2.1").unwrap();
+        assert!(enter("192.0.2.1").is_none(), "two strangers");
+        ada.greeted();
+        ada.greeted();
+        let cy = enter("192.0.2.1").unwrap();
+        assert!(enter("192.0.2.1").is_none(), "three connections");
+        assert!(enter("192.0.2.2").is_some(), "someone else");
+        drop((ada, bob, cy));
+        assert!(guests.0.lock().unwrap().is_empty(), "nobody is remembered");
+        let _home = enter("2001:db8:0:1::1").unwrap();
+        let _phone = enter("2001:db8:0:1:ffff::2").unwrap();
+        assert!(enter("2001:db8:0:1::3").is_none(), "one network, one household");
+        assert!(enter("2001:db8:0:2::3").is_some());
     }
 }

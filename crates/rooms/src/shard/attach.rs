@@ -11,7 +11,7 @@ use tertulia_protocol::reply;
 use tertulia_protocol::{Code, Role, RoomId, Seq};
 use tertulia_store::Range;
 
-use super::connection::{Attachment, Behind, Then};
+use super::connection::{Attachment, Behind, Then, Waits};
 use super::hand::{ASKS_MAX, Hand};
 use super::outbound::Load;
 use super::plan::Plan;
@@ -59,8 +59,10 @@ impl Shard {
         let connection = &self.connections[place as usize];
         let Some(who) = &connection.who else { return Seen::MayNot(Refusal::NotFound) };
         let grant = who.grant(id);
-        let version = self.cache.version(id);
+        // In this order: the committer changes memberships first and the room's view after, so whoever
+        // sees a room behind a kick sees the kick.
         let view = self.hub.view(id);
+        let version = self.cache.version(id);
         let at_hand = view.and_then(|view| self.cache.get(id, view.no, &who.user, self.now_ns));
         let in_hand = hand.known(id).filter(|known| known.version == version);
         let (view, standing) = match (view, at_hand, in_hand) {
@@ -229,6 +231,8 @@ impl Shard {
             position: view.head.seq,
             live: Vec::new(),
             behind: 0,
+            ahead: Vec::new(),
+            doubt: 0,
         }) as u32;
         self.rooms_by_id.insert(id.clone(), room);
         self.rooms_by_no.insert(view.no, room);
@@ -256,7 +260,7 @@ impl Shard {
         };
         let then = if more { Then::Page(upto) } else { Then::Live };
         self.serial = self.serial.wrapping_add(1);
-        let behind = Behind { cursor: plan.base, page, then, asked: None };
+        let behind = Behind::new(plan.base, page, then);
         let serial = self.serial;
         let attachment = Attachment { room, serial, slot: 0, behind: Some(Box::new(behind)) };
         self.connections[place as usize].attachments.push(attachment);
@@ -270,7 +274,7 @@ impl Shard {
             && connection.out.bytes() < self.limits.replay_bytes
         {
             let next = connection.attachments.iter().position(|attachment| {
-                attachment.behind.as_ref().is_some_and(|behind| behind.asked.is_none())
+                attachment.behind.as_ref().is_some_and(|behind| behind.waits == Waits::Nothing)
             });
             let Some(index) = next else { return };
             if !self.read_on(place, index, ports) {
@@ -309,12 +313,24 @@ impl Shard {
             self.touch(place);
             return true;
         }
-        let position = self.rooms[room as usize].position;
-        if behind.cursor >= position {
+        let entry = &mut self.rooms[room as usize];
+        let position = entry.position;
+        if behind.cursor > position {
+            // Whoever hears a room live stands where the room stands, or it would hear the news twice.
+            behind.waits = Waits::News;
+            entry.ahead.push(place);
+            return true;
+        }
+        if behind.cursor == position {
             self.go_live(place, index);
             return true;
         }
         let (cursor, replay_bytes) = (behind.cursor, self.limits.replay_bytes);
+        if then == Then::Live && cursor < entry.doubt && !self.is_member(place, room) {
+            // The client asks again and is told what became of it.
+            self.lag(place, room);
+            return true;
+        }
         let shard_room = &self.rooms[room as usize];
         let page = self.hub.read(&shard_room.id, shard_room.no, cursor, position, replay_bytes);
         if page.is_none() {
@@ -322,6 +338,16 @@ impl Shard {
         }
         self.behind_mut(place, index).page = page;
         true
+    }
+
+    /// Whether the connection's user may still hear the room, as far as it is known without asking.
+    fn is_member(&self, place: u32, room: u32) -> bool {
+        let room = &self.rooms[room as usize];
+        self.connections[place as usize].who.as_ref().is_some_and(|who| {
+            let stored = self.cache.get(&room.id, room.no, &who.user, self.now_ns);
+            let role = stored.map(|standing| permission::role(standing, who.grant(&room.id)));
+            role.flatten().is_some()
+        })
     }
 
     fn behind_mut(&mut self, place: u32, index: usize) -> &mut Behind {
@@ -347,7 +373,7 @@ impl Shard {
             limit: self.limits.page_max as u32,
             bytes_max: REPLAY_BYTES_MAX as u32,
         };
-        self.behind_mut(place, index).asked = Some(token);
+        self.behind_mut(place, index).waits = Waits::Page(token);
         let question = Question::Pages(vec![range]);
         if ports.look_up(Lookup { shard: self.id, from, token, question }).is_err() {
             self.lag(place, room);
@@ -365,7 +391,7 @@ impl Shard {
     ) {
         let room = self.connections[place as usize].attachments[index].room;
         let behind = self.behind_mut(place, index);
-        behind.asked = None;
+        behind.waits = Waits::Nothing;
         match page.filter(|page| page.before() == behind.cursor && page.events() > 0) {
             Some(page) => behind.page = Some(page),
             // The client asks again from where it is, and is told then what is the matter.
@@ -420,6 +446,7 @@ impl Shard {
         self.counters.listeners.sub(1);
         let left = &mut self.rooms[room as usize];
         left.behind -= u32::from(gone.behind.is_some());
+        left.ahead.retain(|ahead| *ahead != place);
         if left.live.is_empty() && left.behind == 0 {
             let left = self.rooms.remove(room as usize);
             self.rooms_by_id.remove(&left.id);

@@ -115,8 +115,24 @@ pub(crate) struct Behind {
     /// Events behind the cursor, read but not queued yet.
     pub(crate) page: Option<Arc<Slab>>,
     pub(crate) then: Then,
-    /// The token of the page that is asked for.
-    pub(crate) asked: Option<u32>,
+    pub(crate) waits: Waits,
+}
+
+/// What a reader of the log has to wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Waits {
+    /// Nothing: it reads as fast as its socket takes it.
+    Nothing,
+    /// The page that was asked for with this token.
+    Page(u32),
+    /// The room's news: what it read from the log is ahead of what the shard was told.
+    News,
+}
+
+impl Behind {
+    pub(crate) fn new(cursor: Seq, page: Option<Arc<Slab>>, then: Then) -> Behind {
+        Behind { cursor, page, then, waits: Waits::Nothing }
+    }
 }
 
 /// What becomes of a reader of the log.

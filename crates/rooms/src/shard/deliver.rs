@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tertulia_protocol::{Code, Seq};
 
-use super::connection::Then;
+use super::connection::{Behind, Then, Waits};
 use super::inbox::Signal;
 use super::outbound::Load;
 use super::{Ports, Shard};
@@ -69,6 +69,22 @@ impl Shard {
         }
         let took = ports.now_ns().saturating_sub(committed_ns);
         self.counters.verb(Verb::Deliver).observe(took, listeners as u64 * u64::from(events));
+        self.join_those_ahead(room, ports);
+    }
+
+    /// The room has moved on: whoever had read past it may be level with it now.
+    fn join_those_ahead(&mut self, room: u32, ports: &mut impl Ports) {
+        let Some(entry) = self.rooms.get_mut(room as usize) else { return };
+        for place in std::mem::take(&mut entry.ahead) {
+            let Some(connection) = self.connections.get_mut(place as usize) else { continue };
+            let Some(attachment) = connection.attachment(room) else { continue };
+            if let Some(behind) = &mut attachment.behind
+                && behind.waits == Waits::News
+            {
+                behind.waits = Waits::Nothing;
+                self.pump(place, ports);
+            }
+        }
     }
 
     /// Queues a range of a slab for one live listener, or detaches what does not fit.
@@ -125,19 +141,19 @@ impl Shard {
             return;
         }
         entry.position = head;
+        entry.doubt = head;
         // Rare, so there is one way for all: everyone reads on from where they are.
-        for place in std::mem::take(&mut entry.live) {
-            if let Some(attachment) = self.connections[place as usize].attachment(room) {
-                attachment.behind = Some(Box::new(super::connection::Behind {
-                    cursor: position,
-                    page: None,
-                    then: Then::Live,
-                    asked: None,
-                }));
-                self.rooms[room as usize].behind += 1;
+        let live = std::mem::take(&mut entry.live);
+        entry.behind += live.len() as u32;
+        for place in &live {
+            if let Some(attachment) = self.connections[*place as usize].attachment(room) {
+                attachment.behind = Some(Box::new(Behind::new(position, None, Then::Live)));
             }
+        }
+        for place in live {
             self.pump(place, ports);
         }
+        self.join_those_ahead(room, ports);
     }
 
     /// The user's connections hear the room up to the event that removed them, and then no more.

@@ -68,6 +68,7 @@ impl Shard {
             Ok(settled) => settled,
             Err(question) => return Flow::Ask(question),
         };
+        ports.greeted(self.address(place));
         let connection = &mut self.connections[place as usize];
         connection.state = State::Live;
         let ping_s = hello.ping_s.unwrap_or(self.limits.ping_s);

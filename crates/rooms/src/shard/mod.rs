@@ -50,6 +50,10 @@ pub trait Ports {
     fn close(&mut self, of: Address);
     /// The socket may be read again.
     fn resume(&mut self, of: Address);
+    /// The connection has said who it is.
+    fn greeted(&mut self, of: Address) {
+        _ = of;
+    }
     /// Puts a draft into the commit queue. False if the queue is full.
     fn submit(&mut self, draft: Draft) -> bool;
     /// Asks a reader. Errors: the lookup, if too many wait.
@@ -88,6 +92,10 @@ struct ShardRoom {
     live: Vec<u32>,
     /// How many more read its log, to go live or to be detached.
     behind: u32,
+    /// Those among them whose cursor is past `position`.
+    ahead: Vec<u32>,
+    /// Up to here news were missed, so that someone may have been removed without our knowing.
+    doubt: Seq,
 }
 
 /// Connections and what they hear.

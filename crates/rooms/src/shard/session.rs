@@ -15,7 +15,7 @@ use tertulia_protocol::{Close, Code, RoomId};
 use tertulia_store::Range;
 
 use super::attach::Seen;
-use super::connection::{Parked, State, WaitsFor};
+use super::connection::{Parked, State, Waits, WaitsFor};
 use super::hand::Hand;
 use super::inbox::{Ack, Signal};
 use super::{Ports, Shard};
@@ -362,7 +362,7 @@ impl Shard {
             return self.go_on(to.place, |hand| hand.take(answer), ports);
         }
         let asked = |a: &super::connection::Attachment| {
-            a.behind.as_ref().is_some_and(|behind| behind.asked == Some(token))
+            a.behind.as_ref().is_some_and(|behind| behind.waits == Waits::Page(token))
         };
         if let Some(index) = connection.attachments.iter().position(asked) {
             let page = match answer {

@@ -17,11 +17,10 @@ mod typed;
 use std::ffi::OsString;
 use std::fmt::Write;
 
-use tertulia_rooms::limits::Limits;
 use toml::Value;
 
 pub(crate) use kind::LogFormat;
-pub(crate) use table::Config;
+pub(crate) use table::{Config, Limits};
 pub(crate) use typed::{Flags, Mistake};
 
 use setting::ABSENT;
@@ -73,10 +72,10 @@ impl Config {
     }
 
     /// What the rooms keep to.
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> tertulia_rooms::limits::Limits {
         macro_rules! same {
             ($($key:ident)*) => {
-                Limits { drain_s: self.server.drain_seconds, $($key: self.limits.$key,)* }
+                tertulia_rooms::limits::Limits { drain_s: self.server.drain_seconds, $($key: self.limits.$key,)* }
             };
         }
         same! {

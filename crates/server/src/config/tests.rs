@@ -68,7 +68,7 @@ fn without_settings_everything_has_its_default() {
     assert_eq!(config.server.log_format, LogFormat::Auto);
     assert_eq!(config.auth.user_claim, "sub");
     assert!(config.auth.hs256_secret.is_none());
-    let expected = Limits {
+    let expected = tertulia_rooms::limits::Limits {
         frame_bytes: 64 << 10,
         body_bytes: 16 << 10,
         rooms_per_connection: 1_000,

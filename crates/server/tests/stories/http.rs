@@ -1,0 +1,79 @@
+//! Calls over HTTP, one connection each, blocking.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// A call that takes longer has failed.
+const CALL_TIME: Duration = Duration::from_secs(10);
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The body as JSON; `null` where it is none.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// All that may not tell a missing room from a foreign one: dates and request ids differ anyway.
+    pub(crate) fn without_what_always_differs(&self) -> String {
+        let lines = self.head.lines().filter(|line| !line.starts_with("date:"));
+        let head: Vec<&str> = lines.collect();
+        let mut body = self.json();
+        if let Some(object) = body.as_object_mut() {
+            object.remove("request_id");
+        }
+        format!("{}\n{body}", head.join("\n"))
+    }
+}
+
+/// Calls `path`. `headers` are whole lines.
+pub(crate) fn call(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, CALL_TIME)?;
+    stream.set_read_timeout(Some(CALL_TIME))?;
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Content-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    read(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "no whole answer"))
+}
+
+/// Reads an answer that ended with its connection.
+pub(crate) fn read(bytes: &[u8]) -> Option<Answer> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked { unchunked(body)? } else { body.to_owned() };
+    Some(Answer { status, head: head.to_owned(), body })
+}
+
+fn unchunked(mut rest: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n")?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        let (chunk, after) = after.split_at_checked(size)?;
+        body.push_str(chunk);
+        rest = after.strip_prefix("\r\n")?;
+    }
+}
