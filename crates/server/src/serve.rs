@@ -40,15 +40,15 @@ use crate::{http, logs};
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until a signal ends it.
-pub(crate) fn serve(config: Config) -> ExitCode {
+pub(crate) fn serve(config: Config, accept_loss: bool) -> ExitCode {
     logs::start(&config);
-    match run(config) {
+    match run(config, accept_loss) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.told(),
     }
 }
 
-fn run(config: Config) -> Result<(), Failure> {
+fn run(config: Config, accept_loss: bool) -> Result<(), Failure> {
     raise_file_limit();
     let directory = Directory::take(&config.server.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,11 +60,30 @@ fn run(config: Config) -> Result<(), Failure> {
     let (public, internal) = runtime.block_on(async {
         io::Result::Ok((bind(config.server.listen).await?, bind(config.server.admin_listen).await?))
     })?;
-    let server = Server::start(config, &runtime)?;
+    let store = open_store(&config, accept_loss)?;
+    let server = Server::start(config, store, &runtime)?;
     let ended = runtime.block_on(server.live(public, internal));
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(directory);
     ended
+}
+
+fn open_store(config: &Config, accept_loss: bool) -> Result<Arc<Store>, Failure> {
+    let (data, durability) = (&config.server.data, config.store.durability);
+    let (store, found) = match accept_loss {
+        true => Store::open_accepting_loss(data, durability)?,
+        false => Store::open(data, durability)?,
+    };
+    if let Some(doubt) = found.new_epochs {
+        warn!("rooms have new epochs, since their logs may have gone back: {doubt:?}");
+    }
+    let store = Arc::new(store);
+    let checked = store.clone();
+    spawn("check", move || match checked.check() {
+        Ok(found) => found.iter().for_each(|what| error!("the database is damaged: {what}")),
+        Err(error) => warn!(error.kind = error.kind(), "the database was not checked: {error}"),
+    })?;
+    Ok(store)
 }
 
 async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -85,13 +104,12 @@ struct Server {
 }
 
 impl Server {
-    fn start(config: Config, runtime: &tokio::runtime::Runtime) -> Result<Server, Failure> {
+    fn start(
+        config: Config,
+        store: Arc<Store>,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<Server, Failure> {
         let clock = Arc::new(MachineClock::start());
-        let (store, found) = Store::open(&config.server.data, config.store.durability)?;
-        let store = Arc::new(store);
-        if let Some(doubt) = found.new_epochs {
-            warn!("rooms have new epochs, since their logs may have gone back: {doubt:?}");
-        }
         let revoked = store.reader()?.revoked()?;
         let Opened { login, watch, admin_key } = Login::open(&config, revoked, clock.wall_ms())?;
         spawn("keys", move || watch.run())?;

@@ -23,6 +23,8 @@ pub enum Doubt {
     OtherFile,
     /// The last life did not sync, and did not end in order.
     Unsynced,
+    /// The write-ahead log is damaged, and the operator accepts the loss.
+    Damaged,
 }
 
 /// The right to serve a data directory. Ends with the value, or with the process.

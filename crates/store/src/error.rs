@@ -66,6 +66,17 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// Something that was synced is not there any more.
+    #[error(
+        "{path}: frame {frame} is damaged and later transactions stand behind it; restore a backup, or \
+         start once with --accept-loss to go on without them"
+    )]
+    Damaged {
+        /// The write-ahead log.
+        path: PathBuf,
+        /// The first wrong frame, counted from 1.
+        frame: u64,
+    },
     /// A file cannot be used.
     #[error("{path}: {source}")]
     File {

@@ -68,9 +68,25 @@ enum Kind {
 impl Store {
     /// The store in `dir`, made if it is not there.
     ///
-    /// Errors: [`OpenError`]; nothing was changed then.
+    /// Errors: [`OpenError`]. After [`OpenError::Damaged`] the file is as it was.
     pub fn open(dir: &Path, durability: Durability) -> Result<(Store, Found), OpenError> {
-        let (sqlite, found) = sqlite::Sqlite::open(dir, durability)?;
+        Store::open_with(dir, durability, false)
+    }
+
+    /// As [`Store::open`], and goes on without what a damaged log has lost. Rooms get new epochs then.
+    pub fn open_accepting_loss(
+        dir: &Path,
+        durability: Durability,
+    ) -> Result<(Store, Found), OpenError> {
+        Store::open_with(dir, durability, true)
+    }
+
+    fn open_with(
+        dir: &Path,
+        durability: Durability,
+        accept_loss: bool,
+    ) -> Result<(Store, Found), OpenError> {
+        let (sqlite, found) = sqlite::Sqlite::open(dir, durability, accept_loss)?;
         let kind = match durability {
             Durability::Memory => Kind::Memory(Memory::default()),
             Durability::Fsync | Durability::Os => Kind::Sqlite(sqlite),
@@ -104,6 +120,16 @@ impl Store {
         match &self.kind {
             Kind::Sqlite(sqlite) => sqlite.checkpointer().map(Some),
             Kind::Memory(_) => Ok(None),
+        }
+    }
+
+    /// Reads the whole database and says what is wrong with its structure; empty = nothing.
+    ///
+    /// Cost: minutes for a large one; does not hold anyone up.
+    pub fn check(&self) -> Result<Vec<String>, Error> {
+        match &self.kind {
+            Kind::Sqlite(sqlite) => sqlite.check(),
+            Kind::Memory(_) => Ok(Vec::new()),
         }
     }
 

@@ -117,6 +117,43 @@ fn a_copy_in_its_place_gives_new_epochs() {
     assert_eq!(store.reader().unwrap().log(range).unwrap()[0].bytes, b"hello");
 }
 
+/// What a machine leaves behind when its power fails: the files as they are, copied without a close.
+fn after_a_power_cut(durability: Durability, flip: Option<usize>) -> tempfile::TempDir {
+    let (alive, dead) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = store_with_a_room(alive.path(), durability);
+    let mut writer = store.writer().unwrap();
+    for seq in 2..5 {
+        let line = NewEvent { room: RoomNo(1), seq, ts: 1, by: None, kind: "msg", bytes: b"hello" };
+        let heads = vec![(RoomNo(1), Head { seq, n: seq, first: 1, ts: 1 })];
+        writer.commit(&Changes { events: vec![line], heads, ..Changes::default() }).unwrap();
+    }
+    for file in ["tertulia.db", "tertulia.db-wal"] {
+        let mut bytes = std::fs::read(alive.path().join(file)).unwrap();
+        if let Some(from_end) = flip.filter(|_| file.ends_with("wal")) {
+            let at = bytes.len() - from_end;
+            bytes[at] ^= 1;
+        }
+        std::fs::write(dead.path().join(file), bytes).unwrap();
+    }
+    dead
+}
+
+#[test]
+fn a_torn_end_is_forgotten_and_damage_in_the_middle_is_not() {
+    let torn = after_a_power_cut(Durability::Fsync, Some(100));
+    let (store, _) = Store::open(torn.path(), Durability::Fsync).unwrap();
+    assert_eq!(store.reader().unwrap().room(&room().id).unwrap().unwrap().head.seq, 3);
+
+    let damaged = after_a_power_cut(Durability::Fsync, Some(13_000));
+    let wal = || std::fs::read(damaged.path().join("tertulia.db-wal")).unwrap();
+    let before = wal();
+    let refused = Store::open(damaged.path(), Durability::Fsync);
+    assert!(matches!(refused, Err(OpenError::Damaged { .. })));
+    assert!(before == wal(), "a refusal changes nothing");
+    let (_, found) = Store::open_accepting_loss(damaged.path(), Durability::Fsync).unwrap();
+    assert!(found.new_epochs.is_some());
+}
+
 #[test]
 fn bad_input_10_a_second_process_is_told_who_has_the_directory() {
     let dir = tempfile::tempdir().unwrap();

@@ -47,8 +47,10 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Failure {
         let code = match &error {
             OpenError::InUse { .. } => DEPENDENCY,
-            OpenError::Newer { .. }
-            | OpenError::Foreign { .. }
+            // Of the operator's making, like settings: another version, or another --data, will do.
+            OpenError::Newer { .. } => SETTINGS,
+            OpenError::Foreign { .. }
+            | OpenError::Damaged { .. }
             | OpenError::File { .. }
             | OpenError::Database(_) => DID_NOT_WORK,
         };

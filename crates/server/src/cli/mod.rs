@@ -1,7 +1,8 @@
 //! Command line: what an operator can ask for. `tertulia` alone serves.
 //!
 //! Results go to standard output, everything else to standard error, one line each. Exit codes: 0 done, 1
-//! it did not work, 2 wrong usage, 69 something it needs is not there, 78 wrong settings.
+//! it did not work, 2 wrong usage, 69 something it needs is not there, 78 wrong settings or data of a
+//! newer version.
 
 mod ask;
 mod keys;
@@ -24,13 +25,13 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Settings,
+    serve: Serve,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Serve; also what happens without a command.
-    Serve(Settings),
+    Serve(Serve),
     /// Give out tokens.
     Token {
         #[command(subcommand)]
@@ -65,6 +66,15 @@ enum ConfigCommand {
     Print(Settings),
     /// Explain every setting, in Markdown.
     Docs,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// Go on without what a damaged write-ahead log has lost; clients are told
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 /// Settings that the command line can set. They are read with all the others, so that every mistake is
@@ -133,7 +143,7 @@ impl Place {
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(settings) => return serve(settings),
+        Command::Serve(wanted) => return serve(wanted),
         Command::Token { command } => command.run(),
         Command::Key { command } => command.run(),
         Command::Config { command } => command.run(),
@@ -143,9 +153,9 @@ pub(crate) fn run() -> ExitCode {
     done.map_or_else(Failure::told, |()| ExitCode::SUCCESS)
 }
 
-fn serve(settings: Settings) -> ExitCode {
+fn serve(Serve { settings, accept_loss }: Serve) -> ExitCode {
     match settings.load() {
-        Ok(config) => crate::serve::serve(config),
+        Ok(config) => crate::serve::serve(config, accept_loss),
         Err(failure) => failure.told(),
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod checkpoint;
 pub(crate) mod keys;
 mod read;
+mod wal;
 mod write;
 
 use std::os::unix::fs::MetadataExt;
@@ -38,11 +39,24 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) fn open(dir: &Path, durability: Durability) -> Result<(Sqlite, Found), OpenError> {
+    pub(crate) fn open(
+        dir: &Path,
+        durability: Durability,
+        accept_loss: bool,
+    ) -> Result<(Sqlite, Found), OpenError> {
         let path = dir.join("tertulia.db");
         let fresh = !path.exists();
+        // Before anything opens the database, since that would forget what stands behind a wrong frame.
+        let lost = match damage(dir)? {
+            Some(error) if !accept_loss && !was_unsynced(&path) => return Err(error),
+            damage => damage.map(|_| Doubt::Damaged),
+        };
         let db = connect_and_migrate(dir)?;
-        let doubt = if fresh { None } else { doubt(&db, &path)? };
+        let doubt = match lost {
+            Some(doubt) => Some(doubt),
+            None if fresh => None,
+            None => doubt(&db, &path)?,
+        };
         if doubt.is_some() {
             db.execute("UPDATE rooms SET epoch = lower(hex(randomblob(6)))", [])
                 .map_err(Error::from)?;
@@ -74,6 +88,14 @@ impl Sqlite {
 
     pub(crate) fn checkpointer(&self) -> Result<Checkpointer, Error> {
         Ok(Checkpointer::new(connect(&self.path)?, self.wal_bytes.clone()))
+    }
+
+    pub(crate) fn check(&self) -> Result<Vec<String>, Error> {
+        let db = connect(&self.path)?;
+        let mut statement = db.prepare("PRAGMA quick_check(10)")?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+        let found: Vec<String> = rows.collect::<Result<_, _>>()?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
 
     pub(crate) fn wal_bytes(&self) -> u64 {
@@ -151,9 +173,35 @@ fn doubt(db: &Connection, path: &Path) -> Result<Option<Doubt>, OpenError> {
     if served.is_some_and(|served| identity(path).is_ok_and(|now| now != served)) {
         return Ok(Some(Doubt::OtherFile));
     }
-    let unsynced = fact(db, "durability")?.is_some_and(|mode| mode == Durability::Os.as_str());
     let unclean = fact(db, "clean")?.is_some_and(|clean| clean == "no");
-    Ok((unsynced && unclean).then_some(Doubt::Unsynced))
+    Ok((unsynced(db)? && unclean).then_some(Doubt::Unsynced))
+}
+
+/// Whether the last life promised nothing that a power cut could break.
+fn unsynced(db: &Connection) -> Result<bool, Error> {
+    Ok(fact(db, "durability")?.is_some_and(|mode| mode != Durability::Fsync.as_str()))
+}
+
+/// The same, asked of the database's file alone: its log stays as it is. In doubt it was synced.
+fn was_unsynced(path: &Path) -> bool {
+    let escaped: String = path
+        .to_string_lossy()
+        .chars()
+        .map(|c| if matches!(c, '%' | '?' | '#') { format!("%{:02x}", c as u32) } else { c.into() })
+        .collect();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags);
+    db.is_ok_and(|db| unsynced(&db).unwrap_or(false))
+}
+
+/// The write-ahead log that an unclean stop has left, if something that was synced is wrong in it.
+fn damage(dir: &Path) -> Result<Option<OpenError>, OpenError> {
+    let path = dir.join("tertulia.db-wal");
+    match wal::examine(&path) {
+        Ok(wal::Wal::Sound) => Ok(None),
+        Ok(wal::Wal::Damaged { frame }) => Ok(Some(OpenError::Damaged { path, frame })),
+        Err(source) => Err(OpenError::File { path, source }),
+    }
 }
 
 /// What tells this file from a copy of it.
