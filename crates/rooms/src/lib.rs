@@ -7,6 +7,7 @@
 //! Never: sees a socket, SQL, a header, or the name of a setting.
 
 mod clock;
+mod planted;
 mod queue;
 mod rates;
 mod recency;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tertulia_protocol::reply::RoomShown;
 use tertulia_protocol::{Role, RoomId, UserId};
 use tertulia_store::{Error, Range, Reader, Room, RoomNo, Standing};
 
@@ -160,4 +161,17 @@ fn rooms_of(
     let more = rooms.len() > limit as usize;
     rooms.truncate(limit as usize);
     Ok(Answer::RoomsOf { rooms, more })
+}
+
+/// A room as one who has `role` there sees it in a list.
+pub fn shown(room: &Room, role: Option<Role>) -> RoomShown {
+    RoomShown {
+        id: room.id.clone(),
+        kind: room.kind,
+        name: room.name.clone(),
+        epoch: room.epoch,
+        head: room.head.seq,
+        n: room.head.n,
+        role,
+    }
 }

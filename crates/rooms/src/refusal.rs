@@ -69,6 +69,9 @@ const UNAVAILABLE_RETRY_MS: u64 = 1000;
 const ORDER_RETRY_MS: u64 = 50;
 
 impl Refusal {
+    /// What was to be read could not be read.
+    pub const NO_ANSWER: Refusal = Refusal::Unavailable("the database does not answer, try again");
+
     /// The stable word.
     pub fn code(&self) -> Code {
         match self {

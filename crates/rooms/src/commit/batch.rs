@@ -13,6 +13,7 @@ use tertulia_store::{Changes, NewEvent, Remembered, Room, RoomNo, Sender, Standi
 use super::active::{Active, Rooms};
 use super::removal_code;
 use crate::hub::{News, Removal, View};
+use crate::planted::{Fault, planted};
 use crate::slab::{Gauge, Slab, SlabBuilder};
 
 /// A slab of live events is closed from here on, so that a slow reader pins little more than it needs.
@@ -130,7 +131,9 @@ impl Batch {
         let (slab, range) = touched.push_line(before, &line, &gauge);
         let kind = content.kind().into();
         touched.events.push(Written { seq, ts, by: by.cloned(), kind, slab, line: range });
-        if let Content::Leave { u, why } = content {
+        if let Content::Leave { u, why } = content
+            && !planted(Fault::SkipKick)
+        {
             touched.removals.push(Removal { at: seq, user: u.clone(), code: removal_code(*why) });
         }
         self.line = line;

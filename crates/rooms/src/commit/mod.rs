@@ -21,6 +21,7 @@ use crate::draft::{Draft, Outcome, Reply, Wish};
 use crate::hub::{Hub, News};
 use crate::limits::Limits;
 use crate::membership::Membership;
+use crate::planted::{Fault, planted};
 use crate::refusal::Refusal;
 use crate::shard::{Ack, Input};
 use active::Rooms;
@@ -80,6 +81,9 @@ impl Committer {
             }
         }
         batch.seal();
+        if planted(Fault::AckBeforeCommit) {
+            self.ack_too_early(drafts, &outcomes);
+        }
         if !batch.is_empty() {
             match self.write(&batch) {
                 Ok(()) => self.last_no = batch.last_no(),
@@ -112,7 +116,10 @@ impl Committer {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), Error> {
-        let changes = batch.changes(&self.rooms);
+        let mut changes = batch.changes(&self.rooms);
+        if planted(Fault::DropRow) {
+            changes.events.retain(|event| event.seq % 50 != 0);
+        }
         self.writer.commit(&changes)?;
         self.counters.commits.add(1);
         self.counters.events.add(changes.events.len() as u64);
@@ -123,6 +130,18 @@ impl Committer {
             + changes.standings.len();
         self.counters.rows.add(rows as u64);
         Ok(())
+    }
+
+    /// What must never happen; see [`Fault::AckBeforeCommit`].
+    fn ack_too_early(&self, drafts: &[Draft], outcomes: &[Outcome]) {
+        for (draft, outcome) in drafts.iter().zip(outcomes) {
+            if let Reply::Command { shard, to, id } = draft.reply {
+                let outcome = outcome.clone();
+                self.hub.inboxes()[shard].queue.push_all([Input::Ack(Ack { to, id, outcome })]);
+            }
+        }
+        // So that the shard is faster than the disk, every time.
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
 
     /// Memberships first, then news, then acks: whoever hears an ack can trust all the rest.
@@ -167,9 +186,7 @@ pub fn unavailable(error: &Error) -> Refusal {
         Error::ReadOnly => Refusal::ReadOnly,
         Error::Busy => Refusal::Unavailable("the database is locked, try again"),
         Error::Full => Refusal::Unavailable("the disk is full, try again later"),
-        Error::Damaged(_) | Error::Failed(_) => {
-            Refusal::Unavailable("the database does not answer, try again")
-        }
+        Error::Damaged(_) | Error::Failed(_) => Refusal::NO_ANSWER,
     }
 }
 

@@ -161,7 +161,7 @@ impl Shard {
                 Seen::MayNot(refusal) => Err(refusal),
                 Seen::Ask => {
                     unknown.push(sub.room.clone());
-                    Err(Refusal::Unavailable("the database does not answer, try again"))
+                    Err(Refusal::NO_ANSWER)
                 }
             });
         }
@@ -204,7 +204,7 @@ impl Shard {
             .or_else(|| hand.page(view.no, base).cloned());
         let Some(page) = page else {
             if hand.failed {
-                return Err(Ok(Refusal::Unavailable("the database does not answer, try again")));
+                return Err(Ok(Refusal::NO_ANSWER));
             }
             return Err(Err(Range {
                 room: view.no,

@@ -13,6 +13,7 @@ use super::outbound::Load;
 use super::{Ports, Shard};
 use crate::counters::Verb;
 use crate::hub::{News, Removal};
+use crate::planted::{Fault, planted};
 use crate::slab::Slab;
 
 impl Shard {
@@ -105,6 +106,10 @@ impl Shard {
         let Some(attachment) = connection.attachments.iter().find(|a| a.room == room) else {
             return;
         };
+        if planted(Fault::DoubleDelivery) {
+            let range = range.clone();
+            self.links.events(&mut connection.out, attachment.serial, slab, range, events);
+        }
         self.links.events(&mut connection.out, attachment.serial, slab, range, events);
         self.touch(place);
     }

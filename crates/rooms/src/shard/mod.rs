@@ -8,6 +8,7 @@
 
 mod attach;
 mod close;
+mod commands;
 mod connection;
 mod deliver;
 mod hand;
@@ -15,6 +16,8 @@ mod hello;
 mod inbox;
 mod outbound;
 mod plan;
+mod reading;
+mod receive;
 mod session;
 mod wheel;
 

@@ -106,7 +106,7 @@ fn not_read(error: Option<tertulia_store::Error>) -> Problem {
         None => Refusal::Unavailable("too much waits to be read, try again").into(),
         Some(error) => {
             tracing::warn!(error.kind = error.kind(), "a request could not be read: {error}");
-            Refusal::Unavailable("the database does not answer, try again").into()
+            Refusal::NO_ANSWER.into()
         }
     }
 }

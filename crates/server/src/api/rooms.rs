@@ -4,14 +4,13 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use tertulia_protocol::RoomId;
 use tertulia_protocol::command;
 use tertulia_protocol::line::Line;
 use tertulia_protocol::reply::{RoomShown, put_rooms};
-use tertulia_protocol::{Role, RoomId};
 use tertulia_rooms::draft::{Done, Wish};
-use tertulia_rooms::lookup::{Answer, Question, answer};
+use tertulia_rooms::lookup::{Answer, Question, answer, shown};
 use tertulia_rooms::permission::Action;
-use tertulia_store::Room;
 
 use super::caller::Caller;
 use super::{Page, changed, json, not_read, room_id, text};
@@ -82,16 +81,4 @@ pub(super) async fn list(
     };
     let rooms: Vec<RoomShown> = rooms.iter().map(|(room, role)| shown(room, Some(*role))).collect();
     Ok(json(StatusCode::OK, |out| put_rooms(Line::open(out), &rooms, more).end()))
-}
-
-fn shown(room: &Room, role: Option<Role>) -> RoomShown {
-    RoomShown {
-        id: room.id.clone(),
-        kind: room.kind,
-        name: room.name.clone(),
-        epoch: room.epoch,
-        head: room.head.seq,
-        n: room.head.n,
-        role,
-    }
 }

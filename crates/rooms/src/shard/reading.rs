@@ -1,0 +1,158 @@
+//! Commands that read: the log, my rooms, one room.
+
+use tertulia_protocol::RoomId;
+use tertulia_protocol::command::{CommandId, Log};
+use tertulia_protocol::limits::REPLAY_BYTES_MAX;
+use tertulia_protocol::reply::{self, LogOk, RoomShown};
+use tertulia_store::Range;
+
+use super::attach::Seen;
+use super::hand::Hand;
+use super::session::Flow;
+use super::{Ports, Shard};
+use crate::lookup::{Question, shown};
+use crate::permission::{self, Action};
+use crate::refusal::Refusal;
+
+impl Shard {
+    pub(super) fn log(
+        &mut self,
+        place: u32,
+        id: CommandId,
+        log: &Log,
+        hand: &mut Hand,
+        since_ns: u64,
+        ports: &mut impl Ports,
+    ) -> Flow {
+        if !self.has_space(place) {
+            return Flow::Drain;
+        }
+        let view = match self.seen(place, &log.room, Action::Read, hand) {
+            Ok(Seen::May(view, ..)) => Ok(view),
+            Ok(Seen::MayNot(refusal)) => Err(refusal),
+            Ok(Seen::Ask) => unreachable!("seen asks by itself"),
+            Err(question) => return Flow::Ask(question),
+        };
+        let checked = view.and_then(|view| {
+            if log.epoch.is_some_and(|epoch| epoch != view.epoch) {
+                return Err(Refusal::Reset);
+            }
+            if log.after + 1 < view.head.first && log.after < view.head.seq {
+                return Err(Refusal::Trimmed { first: view.head.first });
+            }
+            Ok(view)
+        });
+        let view = match checked {
+            Ok(view) => view,
+            Err(refusal) => {
+                self.count_authorised(since_ns, 1, ports);
+                self.refuse(place, Some(id), &refusal);
+                return Flow::Done;
+            }
+        };
+        let head = view.head.seq;
+        let last = log.upto.unwrap_or(head).min(head);
+        let limit = log.limit.unwrap_or(self.limits.log_limit).min(self.limits.log_limit_max);
+        let want = last.min(log.after.saturating_add(limit));
+        let page = if want <= log.after {
+            None
+        } else {
+            let tail = self.hub.read(&log.room, view.no, log.after, want, REPLAY_BYTES_MAX);
+            let page = tail.or_else(|| hand.page(view.no, log.after).cloned());
+            if page.is_none() && !hand.failed {
+                return Flow::Ask(Question::Pages(vec![Range {
+                    room: view.no,
+                    after: log.after,
+                    upto: want,
+                    limit: limit as u32,
+                    bytes_max: REPLAY_BYTES_MAX as u32,
+                }]));
+            }
+            if page.is_none() {
+                self.refuse(place, Some(id), &Refusal::NO_ANSWER);
+                return Flow::Done;
+            }
+            page
+        };
+        self.count_authorised(since_ns, 1, ports);
+        let upto = page.as_ref().map_or(want, |page| page.last().min(want));
+        let lines = page.as_ref().map(|page| page.lines(log.after, upto).collect::<Vec<_>>());
+        let events = lines.unwrap_or_default().join(&b","[..]);
+        let more = upto < last;
+        let (epoch, first) = (view.epoch, view.head.first);
+        self.reply(place, |out| {
+            LogOk { epoch, events: &events, head, first, more }.put(out, id);
+        });
+        Flow::Done
+    }
+
+    pub(super) fn list_rooms(
+        &mut self,
+        place: u32,
+        id: CommandId,
+        after: Option<&RoomId>,
+        limit: Option<u64>,
+        hand: &mut Hand,
+    ) -> Flow {
+        const LIMIT_MAX: u64 = 200;
+        if !self.has_space(place) {
+            return Flow::Drain;
+        }
+        let who = self.connections[place as usize].who.as_ref();
+        let who = who.expect("only someone who said hello gets here");
+        match hand.rooms.take() {
+            Some((rooms, more)) => {
+                let shown: Vec<RoomShown> =
+                    rooms.into_iter().map(|(room, role)| shown(&room, Some(role))).collect();
+                self.reply(place, |out| reply::put_rooms_ok(out, id, &shown, more));
+            }
+            None if hand.failed => {
+                self.refuse(place, Some(id), &Refusal::NO_ANSWER);
+            }
+            None => {
+                return Flow::Ask(Question::RoomsOf {
+                    user: who.user.clone(),
+                    grants: who.grants.clone(),
+                    after: after.cloned(),
+                    limit: limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX) as u32,
+                });
+            }
+        }
+        Flow::Done
+    }
+
+    pub(super) fn get_room(
+        &mut self,
+        place: u32,
+        id: CommandId,
+        room: &RoomId,
+        hand: &mut Hand,
+    ) -> Flow {
+        // What a room says of itself is not kept at hand, so this always asks.
+        let Some(known) = hand.known(room) else {
+            if hand.failed {
+                self.refuse(place, Some(id), &Refusal::NO_ANSWER);
+                return Flow::Done;
+            }
+            return Flow::Ask(self.standings(place, vec![room.clone()]));
+        };
+        let grant = self.connections[place as usize].grant(room);
+        let actor = permission::Actor::User { standing: known.standing, grant };
+        let found = known
+            .room
+            .as_ref()
+            .ok_or(Refusal::NotFound)
+            .and_then(|room| permission::check(actor, room.kind, Action::See).map(|()| room));
+        match found {
+            Ok(room) => {
+                let shown = shown(room, permission::role(known.standing, grant));
+                let (d, members) = (room.d.clone(), room.members);
+                self.reply(place, |out| {
+                    reply::put_room_ok(out, id, &shown, d.as_deref(), members);
+                });
+            }
+            Err(refusal) => self.refuse(place, Some(id), &refusal),
+        }
+        Flow::Done
+    }
+}

@@ -1,0 +1,152 @@
+//! Receiving: from a socket's bytes to commands, one after the other. (1 receive, 2 decode)
+//!
+//! Nothing is read past a command that has to wait: what came behind it is kept, line by line and byte by
+//! byte, and the socket is left alone until it goes on.
+
+use tertulia_protocol::Close;
+use tertulia_protocol::command;
+use tertulia_protocol::frame::{Decoder, Input as Bytes, Message, Side, Violation};
+use tertulia_protocol::limits::{
+    HELLO_BYTES_MAX, OBJECTS_PER_MESSAGE_MAX, UNREADABLE_MESSAGES_MAX,
+};
+use tertulia_protocol::reply;
+
+use super::connection::State;
+use super::{Ports, Shard};
+use crate::counters::Verb;
+use crate::draft::Address;
+use crate::refusal::Refusal;
+
+impl Shard {
+    /// Bytes of a connection's socket. (1 receive)
+    pub fn received(&mut self, from: Address, bytes: &mut [u8], ports: &mut impl Ports) {
+        if !self.is_current(from) {
+            return;
+        }
+        let connection = &mut self.connections[from.place as usize];
+        connection.heard = self.tick;
+        match &mut connection.parked {
+            Some(parked) => parked.input.extend_from_slice(bytes),
+            None => self.take_in(from, bytes, ports),
+        }
+    }
+
+    /// Whether the connection's socket should be read: not while something read before has to wait.
+    pub fn reads(&self, from: Address) -> bool {
+        self.is_current(from) && self.connections[from.place as usize].parked.is_none()
+    }
+
+    pub(super) fn take_in(&mut self, from: Address, bytes: &mut [u8], ports: &mut impl Ports) {
+        let place = from.place as usize;
+        let fresh = Decoder::new(Side::Server);
+        let mut decoder = std::mem::replace(&mut self.connections[place].decoder, fresh);
+        let mut input = Bytes::new(bytes);
+        loop {
+            let bytes_max = match self.connections[place].state {
+                State::Greeting(_) => HELLO_BYTES_MAX,
+                State::Live => self.limits.frame_bytes,
+                State::Closing(..) => return,
+            };
+            match decoder.next(&mut input, bytes_max) {
+                Ok(None) => break,
+                Ok(Some(message)) => self.message(from.place, message, ports),
+                Err(violation) => self.violated(from.place, &violation),
+            }
+            // The message may have ended its connection, or may have to wait.
+            if !self.is_current(from) {
+                return;
+            }
+            if let Some(parked) = &mut self.connections[place].parked {
+                parked.input.extend_from_slice(input.rest());
+                break;
+            }
+        }
+        self.connections[place].decoder = decoder;
+    }
+
+    fn violated(&mut self, place: u32, violation: &Violation) {
+        let number = violation.close_code();
+        let known = Close::ALL.iter().find(|close| close.number() == number);
+        self.close(place, known.copied().unwrap_or(Close::Protocol), None);
+    }
+
+    fn message(&mut self, place: u32, message: Message<'_>, ports: &mut impl Ports) {
+        match message {
+            Message::Text(text) => {
+                let took = ports.now_ns().saturating_sub(self.read_ns);
+                self.counters.verb(Verb::Receive).observe(took, 1);
+                self.text(place, text, ports);
+            }
+            Message::Binary(bytes) => {
+                self.violated(place, &Violation::Binary { bytes: bytes.len() });
+            }
+            Message::Ping(payload) => self.pong_frame(place, payload),
+            Message::Pong(_) => {}
+            Message::Close { .. } => self.close(place, Close::Normal, None),
+        }
+    }
+
+    /// The objects of one message.
+    fn text(&mut self, place: u32, text: &str, ports: &mut impl Ports) {
+        let lines = || text.split('\n').filter(|line| !line.is_empty());
+        if lines().count() > OBJECTS_PER_MESSAGE_MAX {
+            let why = format!("a message holds at most {OBJECTS_PER_MESSAGE_MAX} objects");
+            return self.refuse(place, None, &Refusal::BadRequest(why));
+        }
+        if self.lines(place, text, ports) {
+            self.connections[place as usize].unreadable = 0;
+        } else if let Some(connection) = self.connections.get_mut(place as usize) {
+            connection.unreadable += 1;
+            if connection.unreadable >= UNREADABLE_MESSAGES_MAX {
+                self.close(place, Close::NotThisProtocol, None);
+            }
+        }
+    }
+
+    /// Deals with one line after the other, until one has to wait. True if one of them was an object.
+    pub(super) fn lines(&mut self, place: u32, text: &str, ports: &mut impl Ports) -> bool {
+        let mut any_object = false;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (line, behind) = rest.split_once('\n').unwrap_or((rest, ""));
+            rest = behind;
+            if line.is_empty() {
+                continue;
+            }
+            let started_ns = ports.now_ns();
+            let read = command::read(line);
+            let took = ports.now_ns().saturating_sub(started_ns);
+            self.counters.verb(Verb::Decode).observe(took, 1);
+            match read {
+                Ok(said) => {
+                    any_object = true;
+                    self.begin(place, said, ports);
+                }
+                Err(rejected) => {
+                    any_object |= rejected.object;
+                    self.rejected(place, rejected);
+                }
+            }
+            let connection = &mut self.connections[place as usize];
+            if matches!(connection.state, State::Closing(..)) {
+                return true;
+            }
+            if let Some(parked) = &mut connection.parked {
+                parked.lines.push_str(rest);
+                return true;
+            }
+        }
+        any_object
+    }
+
+    fn rejected(&mut self, place: u32, rejected: command::Rejected) {
+        self.counters.refused(rejected.code);
+        self.reply(place, |out| {
+            reply::put_err(out, rejected.id, rejected.code, &rejected.msg, None);
+        });
+        let greeting = matches!(self.connections[place as usize].state, State::Greeting(_));
+        if greeting && rejected.object {
+            self.close(place, Close::NotThisProtocol, None);
+        }
+    }
+}
