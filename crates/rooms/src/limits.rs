@@ -84,3 +84,49 @@ pub struct Limits {
     /// Time over which a drain spreads its closes.
     pub drain_s: u64,
 }
+
+/// Bounds for tests: none of them in the way.
+#[cfg(test)]
+pub(crate) fn for_tests() -> Limits {
+    Limits {
+        frame_bytes: 65_536,
+        body_bytes: 16_384,
+        rooms_per_connection: 1000,
+        inflight: 64,
+        dedup_s: 604_800,
+        page: 256,
+        page_max: 1000,
+        jump: 2000,
+        jump_max: 100_000,
+        log_limit: 256,
+        log_limit_max: 1000,
+        send_per_second: 0,
+        send_burst: 100,
+        command_per_second: 0,
+        command_burst: 1000,
+        outbound_bytes: 262_144,
+        outbound_objects: 4096,
+        replay_bytes: 65_536,
+        slab_bytes: 1 << 27,
+        tail_events: 512,
+        tail_room_bytes: 262_144,
+        tail_bytes: 1 << 26,
+        slow_close_s: 10,
+        hello_s: 10,
+        ping_s: 25,
+        connections_per_user: 64,
+        connections_per_shard: 10_000,
+        commit_queue: 8192,
+        commit_batch: 1024,
+        shard_queue: 4096,
+        lookup_queue: 4096,
+        active_rooms: 10_000,
+        membership_ttl_s: 300,
+        membership_entries: 1000,
+        rooms_per_user: 100,
+        typing_every_ms: 3000,
+        typing_ttl_ms: 8000,
+        head_check_ms: 5000,
+        drain_s: 20,
+    }
+}

@@ -63,3 +63,80 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tertulia_protocol::command::Position;
+    use tertulia_protocol::{Epoch, RoomId, RoomKind};
+    use tertulia_store::{Head, RoomNo};
+
+    use super::*;
+    use crate::limits;
+    use crate::membership::Membership;
+
+    /// A room whose log holds `first` to `head`, and a client that has everything up to `seq` of epoch
+    /// `e7`. Says what it gets: what is replayed, if the bytes allow, and which flags.
+    fn check(log: (Seq, Seq), from: Option<(&str, Seq)>, page: u64, jump: u64, expected: &str) {
+        let (first, head) = log;
+        let epoch = |text| Epoch::parse(text).unwrap();
+        let view = View {
+            no: RoomNo(1),
+            epoch: epoch("e7"),
+            head: Head { seq: head, n: 0, first, ts: 0 },
+            kind: RoomKind::Group,
+        };
+        let room = RoomId::parse("r1").unwrap();
+        let from = from.map(|(text, seq)| Position { epoch: epoch(text), seq });
+        let cache = Membership::new(1, std::time::Duration::ZERO);
+        let version = cache.version(&room);
+        let sub = Sub { room, from, page: Some(page), jump: Some(jump) };
+        let plan = Plan::of(&sub, view, Role::Member, version, &limits::for_tests());
+        let mut got = format!("{}..{}", plan.base, plan.want);
+        let attached = plan.attached(plan.want);
+        for (flag, word) in
+            [(attached.reset, " reset"), (attached.hole, " hole"), (attached.more, " more")]
+        {
+            got.push_str(if flag { word } else { "" });
+        }
+        assert_eq!(
+            got, expected,
+            "log {first}..{head}, client at {from:?}, page {page}, jump {jump}"
+        );
+    }
+
+    #[test]
+    fn p5_1_without_a_position_from_now_on() {
+        check((1, 57), None, 256, 2000, "57..57");
+        check((1, 0), None, 256, 2000, "0..0");
+    }
+
+    #[test]
+    fn p5_2_another_epoch_or_a_number_past_the_head_is_a_reset() {
+        check((1, 57), Some(("e6", 41)), 256, 2000, "57..57 reset");
+        check((1, 57), Some(("e7", 58)), 256, 2000, "57..57 reset");
+        check((1, 57), Some(("e7", 57)), 256, 2000, "57..57");
+    }
+
+    #[test]
+    fn p5_3_trimmed_or_too_far_behind_is_a_hole() {
+        check((31, 57), Some(("e7", 10)), 256, 2000, "30..57 hole");
+        check((31, 57), Some(("e7", 30)), 256, 2000, "30..57");
+        check((31, 57), Some(("e7", 29)), 256, 2000, "30..57 hole");
+        check((31, 57), Some(("e7", 10)), 256, 20, "57..57 hole");
+        check((1, 57), Some(("e7", 10)), 256, 46, "57..57 hole");
+        check((1, 57), Some(("e7", 10)), 256, 47, "10..57");
+        check((58, 57), Some(("e7", 10)), 256, 2000, "57..57 hole");
+    }
+
+    #[test]
+    fn p5_4_what_fits_a_page_is_replayed_whole() {
+        check((1, 57), Some(("e7", 41)), 16, 2000, "41..57");
+        check((1, 57), Some(("e7", 0)), 57, 2000, "0..57");
+    }
+
+    #[test]
+    fn p5_5_what_does_not_fit_comes_page_by_page() {
+        check((1, 57), Some(("e7", 41)), 15, 2000, "41..56 more");
+        check((31, 57), Some(("e7", 10)), 5, 2000, "30..35 hole more");
+    }
+}

@@ -1,0 +1,176 @@
+//! Fate: how small the limits are and how hostile the world is, drawn from the seed.
+//!
+//! Limits are tiny, so that what is rare in life is common here; what goes wrong differs from seed to
+//! seed, so that each fault is also seen without the others.
+
+use tertulia_rooms::limits::Limits;
+
+use crate::random::Random;
+
+/// How often what goes wrong, in a thousand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Chances {
+    /// News that never reach a shard.
+    pub(crate) news_lost: u64,
+    /// News that reach it twice.
+    pub(crate) news_doubled: u64,
+    /// News that are overtaken.
+    pub(crate) news_late: u64,
+    /// Commits that fail.
+    pub(crate) commit_fails: u64,
+    /// Lookups that fail.
+    pub(crate) lookup_fails: u64,
+    /// Tokens that cannot be judged at once.
+    pub(crate) token_asked: u64,
+    /// Commits that happen in the middle of a shard's turn.
+    pub(crate) interrupted: u64,
+    /// Turns that end without a write.
+    pub(crate) unflushed: u64,
+    /// Steps that cut a connection.
+    pub(crate) cut: u64,
+    /// Steps that crash the server.
+    pub(crate) crash: u64,
+    /// Steps that change who may hear what.
+    pub(crate) manage: u64,
+    /// Steps that remove a room.
+    pub(crate) delete: u64,
+    /// Clients that stop reading for a while.
+    pub(crate) stall: u64,
+}
+
+impl Chances {
+    /// Nothing goes wrong by itself.
+    pub(crate) const NONE: Chances = Chances {
+        news_lost: 0,
+        news_doubled: 0,
+        news_late: 0,
+        commit_fails: 0,
+        lookup_fails: 0,
+        token_asked: 0,
+        interrupted: 0,
+        unflushed: 0,
+        cut: 0,
+        crash: 0,
+        manage: 0,
+        delete: 0,
+        stall: 0,
+    };
+
+    /// Each fault is there in every second life.
+    pub(crate) fn drawn(random: &mut Random) -> Chances {
+        let mut maybe = |most: u64| match random.chance(500) {
+            true => random.of(1..=most),
+            false => 0,
+        };
+        Chances {
+            news_lost: maybe(300),
+            news_doubled: maybe(300),
+            news_late: maybe(300),
+            commit_fails: maybe(200),
+            lookup_fails: maybe(200),
+            token_asked: maybe(1000),
+            interrupted: maybe(100),
+            unflushed: maybe(500),
+            cut: maybe(40),
+            crash: maybe(8),
+            manage: maybe(80),
+            delete: maybe(10),
+            stall: maybe(30),
+        }
+    }
+
+    /// Whether every shard gets all news once and in order, so that a removal is heard where it stands.
+    pub(crate) fn news_are_whole(&self) -> bool {
+        self.news_lost + self.news_doubled + self.news_late == 0
+    }
+}
+
+/// Limits that an operator would choose, for stories about something else.
+pub(crate) fn roomy() -> Limits {
+    Limits {
+        frame_bytes: 65_536,
+        body_bytes: 16_384,
+        rooms_per_connection: 100,
+        inflight: 64,
+        dedup_s: 604_800,
+        page: 256,
+        page_max: 1000,
+        jump: 2000,
+        jump_max: 100_000,
+        log_limit: 256,
+        log_limit_max: 1000,
+        send_per_second: 0,
+        send_burst: 0,
+        command_per_second: 0,
+        command_burst: 0,
+        outbound_bytes: 262_144,
+        outbound_objects: 4096,
+        replay_bytes: 65_536,
+        slab_bytes: 1 << 27,
+        tail_events: 512,
+        tail_room_bytes: 262_144,
+        tail_bytes: 1 << 26,
+        slow_close_s: 10,
+        hello_s: 10,
+        ping_s: 25,
+        connections_per_user: 50,
+        connections_per_shard: 1000,
+        commit_queue: 8192,
+        commit_batch: 4096,
+        shard_queue: 4096,
+        lookup_queue: 4096,
+        active_rooms: 10_000,
+        membership_ttl_s: 300,
+        membership_entries: 100_000,
+        rooms_per_user: 100,
+        typing_every_ms: 3000,
+        typing_ttl_ms: 8000,
+        head_check_ms: 2000,
+        drain_s: 20,
+    }
+}
+
+/// Limits so tight that everything that can be full is full at times.
+pub(crate) fn tight(random: &mut Random) -> Limits {
+    let mut of = |range| random.of(range) as usize;
+    let page_max = of(2..=10) as u64;
+    let outbound_bytes = of(400..=4000);
+    let limits = Limits {
+        body_bytes: of(40..=300),
+        rooms_per_connection: of(5..=9),
+        inflight: of(2..=16),
+        page: of(1..=6) as u64,
+        page_max,
+        jump: of(3..=60) as u64,
+        jump_max: 100,
+        log_limit: of(1..=6) as u64,
+        log_limit_max: 10,
+        send_per_second: *random.pick(&[0, 0, 5]),
+        send_burst: 3,
+        command_per_second: *random.pick(&[0, 0, 10]),
+        command_burst: 10,
+        ..roomy()
+    };
+    let mut of = |range| random.of(range) as usize;
+    Limits {
+        outbound_bytes,
+        outbound_objects: of(4..=64),
+        replay_bytes: of(100..=outbound_bytes as u64),
+        slab_bytes: of(500..=50_000),
+        tail_events: of(1..=20),
+        tail_room_bytes: of(150..=4000),
+        tail_bytes: 64 * of(150..=4000),
+        slow_close_s: of(2..=10) as u64,
+        ping_s: of(10..=25) as u64,
+        connections_per_user: of(3..=5),
+        commit_queue: of(4..=64),
+        commit_batch: of(1..=16),
+        shard_queue: of(2..=64),
+        lookup_queue: of(1..=16),
+        active_rooms: of(1..=8),
+        membership_ttl_s: of(1..=60) as u64,
+        head_check_ms: of(500..=2000) as u64,
+        drain_s: 5,
+        ..limits
+    }
+}

@@ -1,0 +1,86 @@
+//! Outbox: what a client has said in one room and has no outcome for, by the rules of the protocol's §7.
+
+use tertulia_protocol::command::CommandId;
+
+/// One message; a retry has the same words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Message {
+    pub(crate) cid: String,
+    /// The fields that make it what it is, as they stand in the command.
+    pub(crate) fields: String,
+}
+
+/// Messages of one client for one room, oldest first.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    waiting: Vec<Message>,
+    /// How many of them, from the front, were said since the last pause or cut.
+    said: usize,
+    open: Vec<(CommandId, String)>,
+    /// Nothing is said before that time, and not before all answers are in.
+    paused_until_ms: Option<u64>,
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, message: Message) {
+        self.waiting.push(message);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// What to say now as command `id`, with the cid of the nearest earlier one without outcome.
+    pub(crate) fn say(&mut self, id: CommandId, now_ms: u64) -> Option<(Message, Option<String>)> {
+        if let Some(until_ms) = self.paused_until_ms {
+            if now_ms < until_ms || !self.open.is_empty() {
+                return None;
+            }
+            self.paused_until_ms = None;
+        }
+        let message = self.waiting.get(self.said)?.clone();
+        let prev = self.said.checked_sub(1).map(|before| self.waiting[before].cid.clone());
+        self.said += 1;
+        self.open.push((id, message.cid.clone()));
+        Some((message, prev))
+    }
+
+    /// The command was carried out: which cid was it?
+    pub(crate) fn ok(&mut self, id: CommandId) -> Option<String> {
+        let cid = self.answered(id)?;
+        self.settle(&cid);
+        Some(cid)
+    }
+
+    /// The command was refused.
+    pub(crate) fn refused(&mut self, id: CommandId, retry_ms: Option<u64>, now_ms: u64) {
+        let Some(cid) = self.answered(id) else { return };
+        match retry_ms {
+            None => self.settle(&cid),
+            Some(retry_ms) => {
+                let until_ms = self.paused_until_ms.unwrap_or(0).max(now_ms + retry_ms);
+                self.paused_until_ms = Some(until_ms);
+                self.said = 0;
+            }
+        }
+    }
+
+    fn answered(&mut self, id: CommandId) -> Option<String> {
+        let at = self.open.iter().position(|(open, _)| *open == id)?;
+        Some(self.open.remove(at).1)
+    }
+
+    fn settle(&mut self, cid: &str) {
+        if let Some(at) = self.waiting.iter().position(|message| message.cid == cid) {
+            self.waiting.remove(at);
+            self.said -= usize::from(at < self.said);
+        }
+    }
+
+    /// The connection is gone: all without outcome is said again on the next.
+    pub(crate) fn cut(&mut self) {
+        self.open.clear();
+        self.said = 0;
+        self.paused_until_ms = None;
+    }
+}
