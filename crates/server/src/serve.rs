@@ -216,6 +216,8 @@ impl Server {
         let router = http::internal(&self.app);
         tokio::spawn(http::accept(internal, router, header_time, stopped_internal));
 
+        tokio::spawn(keep_house(self.app.clone()));
+
         either(&mut terminate, &mut interrupt).await;
         info!("handing over");
         tokio::spawn(async move {
@@ -254,6 +256,26 @@ impl Server {
         }
         info!("ended");
         Ok(())
+    }
+}
+
+/// Forgets what is over: who typed each second, memberships and people each minute.
+async fn keep_house(app: App) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    for second in 0u64.. {
+        seconds.tick().await;
+        let app = app.clone();
+        let swept = tokio::task::spawn_blocking(move || {
+            let now_ns = app.clock.now_ns();
+            app.shared.hub.expire_typing(now_ns / 1_000_000);
+            if second % 60 == 59 {
+                app.shared.cache.sweep(now_ns);
+                app.shared.people.sweep(now_ns);
+            }
+        });
+        if let Err(error) = swept.await {
+            error!("what is over cannot be forgotten: {error}");
+        }
     }
 }
 

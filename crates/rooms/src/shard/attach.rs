@@ -263,7 +263,9 @@ impl Shard {
         let behind = Behind::new(plan.base, page, then);
         let serial = self.serial;
         let attachment = Attachment { room, serial, slot: 0, behind: Some(Box::new(behind)) };
-        self.connections[place as usize].attachments.push(attachment);
+        let connection = &mut self.connections[place as usize];
+        connection.attachments.push(attachment);
+        connection.reading += 1;
         self.rooms[room as usize].behind += 1;
         self.counters.listeners.add(1);
     }
@@ -271,6 +273,7 @@ impl Shard {
     /// Queues what the connection's readers of logs have yet to hear, as far as its queue allows.
     pub(super) fn pump(&mut self, place: u32, ports: &mut impl Ports) {
         while let Some(connection) = self.connections.get(place as usize)
+            && connection.reading > 0
             && connection.out.bytes() < self.limits.replay_bytes
         {
             let next = connection.attachments.iter().position(|attachment| {
@@ -401,7 +404,9 @@ impl Shard {
     }
 
     fn go_live(&mut self, place: u32, index: usize) {
-        let attachment = &mut self.connections[place as usize].attachments[index];
+        let connection = &mut self.connections[place as usize];
+        connection.reading -= 1;
+        let attachment = &mut connection.attachments[index];
         let room = &mut self.rooms[attachment.room as usize];
         attachment.behind = None;
         attachment.slot = room.live.len() as u32;
@@ -435,11 +440,13 @@ impl Shard {
     /// The connection hears the room no more. What is queued still goes out. False if it did not hear it.
     pub(super) fn detach(&mut self, place: u32, room: u32) -> bool {
         self.leave_live(place, room);
-        let attachments = &mut self.connections[place as usize].attachments;
+        let connection = &mut self.connections[place as usize];
+        let attachments = &mut connection.attachments;
         let Some(index) = attachments.iter().position(|attachment| attachment.room == room) else {
             return false;
         };
         let gone = attachments.swap_remove(index);
+        connection.reading -= u32::from(gone.behind.is_some());
         if attachments.is_empty() {
             attachments.shrink_to_fit();
         }

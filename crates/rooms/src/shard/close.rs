@@ -184,11 +184,10 @@ impl Shard {
         let spread = u64::from(ticks(needed_s.min(self.limits.drain_s * 7 / 10))) + 1;
         let places: Vec<u32> = self.connections.iter().map(|(place, _)| place as u32).collect();
         for place in places {
-            let when = self.tick + (ports.random() % spread) as Tick;
+            let when = self.tick + 1 + (ports.random() % spread) as Tick;
             self.leaving.push((when, self.address(place)));
         }
         self.leaving.sort_by_key(|(when, _)| std::cmp::Reverse(*when));
-        self.pass_time(ports);
     }
 
     /// Tells one connection to come back, here or elsewhere.

@@ -8,6 +8,7 @@ use tertulia_protocol::limits::SIGNAL_BYTES_MAX;
 use tertulia_protocol::{Close, reply};
 
 use super::attach::Seen;
+use super::connection::State;
 use super::hand::Hand;
 use super::inbox::{Ack, Signal};
 use super::session::{Flow, TOO_FAST_MAX};
@@ -205,7 +206,8 @@ impl Shard {
     /// What came of a draft.
     pub(super) fn acked(&mut self, ack: Ack) {
         let Ack { to, id, outcome } = ack;
-        if !self.is_current(to) {
+        // Behind a close frame nothing is said; the client asks again on its next connection.
+        if !self.is_current(to) || self.connections[to.place as usize].state != State::Live {
             return;
         }
         self.connections[to.place as usize].open.retain(|open| *open != id);

@@ -27,6 +27,8 @@ pub(crate) struct Connection {
     /// Since when nothing drained.
     pub(crate) blocked_since: Tick,
     pub(crate) attachments: SmallVec<[Attachment; 1]>,
+    /// How many of them are behind.
+    pub(crate) reading: u32,
     /// The token that the upgrade carried, until hello.
     pub(crate) bearer: Option<Box<str>>,
     /// Who it acts as; set by hello.
@@ -162,6 +164,7 @@ impl Connection {
             blocked: false,
             blocked_since: now,
             attachments: SmallVec::new(),
+            reading: 0,
             bearer,
             who: None,
             parked: None,

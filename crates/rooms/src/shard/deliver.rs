@@ -151,7 +151,9 @@ impl Shard {
         let live = std::mem::take(&mut entry.live);
         entry.behind += live.len() as u32;
         for place in &live {
-            if let Some(attachment) = self.connections[*place as usize].attachment(room) {
+            let connection = &mut self.connections[*place as usize];
+            connection.reading += 1;
+            if let Some(attachment) = connection.attachment(room) {
                 attachment.behind = Some(Box::new(Behind::new(position, None, Then::Live)));
             }
         }

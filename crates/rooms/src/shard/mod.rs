@@ -206,6 +206,9 @@ impl Shard {
     /// Lets time pass: deadlines, pings, and what is done now and then.
     pub fn pass_time(&mut self, ports: &mut impl Ports) {
         let now = tick_at(self.now_ns);
+        if now == self.tick {
+            return;
+        }
         let mut due = Vec::new();
         while let Some(tick) = self.wheel.turn(now, &mut due) {
             self.tick = tick;
@@ -223,13 +226,6 @@ impl Shard {
             self.heads_compared = self.tick;
             self.compare_heads(ports);
             self.free_slabs();
-            if self.id == 0 {
-                self.cache.sweep(self.now_ns);
-                self.people.sweep(self.now_ns);
-            }
-        }
-        if self.id == 0 {
-            self.hub.expire_typing(self.now_ns / 1_000_000);
         }
     }
 

@@ -113,6 +113,10 @@ impl Shard {
             if line.is_empty() {
                 continue;
             }
+            if self.is_full(place) {
+                self.wait_for_drain(place, &format!("{line}\n{rest}"), ports);
+                return true;
+            }
             let started_ns = ports.now_ns();
             let read = command::read(line);
             let took = ports.now_ns().saturating_sub(started_ns);

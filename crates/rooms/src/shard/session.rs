@@ -163,6 +163,20 @@ impl Shard {
         self.connections[place as usize].parked = Some(Box::new(parked));
     }
 
+    /// Whether more waits for the client than may: whoever does not read is not answered any further.
+    pub(super) fn is_full(&self, place: u32) -> bool {
+        self.connections[place as usize].out.bytes() >= self.limits.outbound_bytes
+    }
+
+    /// Keeps `lines` until the client has read what it was told.
+    pub(super) fn wait_for_drain(&mut self, place: u32, lines: &str, ports: &impl Ports) {
+        let nothing = Said { id: None, command: Command::Pong };
+        self.park(place, nothing, Hand::default(), ports.now_ns(), WaitsFor::Drain);
+        if let Some(parked) = &mut self.connections[place as usize].parked {
+            parked.lines = lines.to_owned();
+        }
+    }
+
     /// Runs the parked command again, and then all that came behind it.
     fn go_on(&mut self, place: u32, answer: impl FnOnce(&mut Hand), ports: &mut impl Ports) {
         let Some(parked) = self.connections[place as usize].parked.take() else { return };

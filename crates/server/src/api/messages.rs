@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tertulia_protocol::limits::REPLAY_BYTES_MAX;
+use tertulia_protocol::limits::{INTEGER_MAX, REPLAY_BYTES_MAX};
 use tertulia_protocol::line::Line;
 use tertulia_protocol::reply::LogOk;
-use tertulia_protocol::{AppKind, Cid, Epoch, Field, UserId, object};
+use tertulia_protocol::{AppKind, Cid, Epoch, Field, UserId, object, there};
 use tertulia_rooms::Clock;
 use tertulia_rooms::Refusal;
 use tertulia_rooms::draft::{Author, Done, Say, Wish};
@@ -37,7 +37,7 @@ struct Wanted<'a> {
     epoch: Option<&'a RawValue>,
     #[serde(borrow)]
     by: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "there")]
     d: Option<&'a RawValue>,
 }
 
@@ -111,6 +111,11 @@ pub(super) async fn log(
 ) -> Result<Response, Problem> {
     if wanted.limit == Some(0) {
         return Err(Problem::bad_request("limit must be 1 or more"));
+    }
+    for (field, number) in [("after", wanted.after), ("upto", wanted.upto)] {
+        if number.is_some_and(|number| number > INTEGER_MAX) {
+            return Err(Problem::bad_request(format!("{field} must be {INTEGER_MAX} or less")));
+        }
     }
     let (room, _) = caller.see(&app, &room_id(&room)?, Action::Read).await?;
     let limits = &app.shared.limits;

@@ -7,13 +7,15 @@ mod rooms;
 mod tokens;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use serde::Deserialize;
 use tertulia_protocol::line::Line;
-use tertulia_protocol::{BadId, Cid, RoomId, UserId};
+use tertulia_protocol::{BadId, Cid, Code, RoomId, UserId};
 use tertulia_rooms::Refusal;
 use tertulia_rooms::draft::Done;
 
@@ -33,7 +35,28 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/rooms/{room}/bans/{user}", put(members::ban).delete(members::unban))
         .route("/v1/rooms/{room}/messages", post(messages::send))
         .route("/v1/rooms/{room}/log", get(messages::log))
+        .layer(middleware::from_fn(told_as_problems))
 }
+
+/// What is refused before it reaches a handler, such as a query that cannot be read, is told like the rest.
+async fn told_as_problems(request: Request, next: Next) -> Response {
+    const WORDS_BYTES_MAX: usize = 1024;
+    let response = next.run(request).await;
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !status.is_client_error() || kind.is_none_or(|kind| kind != TEXT) {
+        return response;
+    }
+    let words = to_bytes(response.into_body(), WORDS_BYTES_MAX).await.unwrap_or_default();
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        _ => Code::BadRequest,
+    };
+    Problem::new(code, String::from_utf8_lossy(&words)).with_status(status).into_response()
+}
+
+/// How axum tells what it refuses by itself.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Where a list goes on, and how long it may be.
 #[derive(Deserialize)]

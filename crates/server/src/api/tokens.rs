@@ -135,7 +135,8 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, Problem> {
     caller.application(KeyScope::Admin)?;
     let user = user_id(&user)?;
-    let before_s = app.now_s();
+    // Tokens tell whole seconds: one from earlier in this second must not pass for one from now.
+    let before_s = app.now_s() + 1;
     let wish = Wish::Revoke { user: user.clone(), before_s };
     // A revocation is of no room; any name that is one will do.
     let nowhere = RoomId::parse("-").expect("a dash is fit for a room");
