@@ -15,7 +15,7 @@ use super::connection::{Attachment, Behind, Then, Waits};
 use super::hand::{ASKS_MAX, Hand};
 use super::outbound::Load;
 use super::plan::Plan;
-use super::{Ports, Shard, ShardRoom};
+use super::{Listener, Ports, Shard, ShardRoom};
 use crate::counters::Verb;
 use crate::hub::View;
 use crate::lookup::{Lookup, Question};
@@ -410,7 +410,7 @@ impl Shard {
         let room = &mut self.rooms[attachment.room as usize];
         attachment.behind = None;
         attachment.slot = room.live.len() as u32;
-        room.live.push(place);
+        room.live.push(Listener { place, serial: attachment.serial });
         room.behind -= 1;
     }
 
@@ -431,7 +431,7 @@ impl Shard {
         let live = &mut self.rooms[room as usize].live;
         live.swap_remove(slot as usize);
         if let Some(moved) = live.get(slot as usize).copied()
-            && let Some(attachment) = self.connections[moved as usize].attachment(room)
+            && let Some(attachment) = self.connections[moved.place as usize].attachment(room)
         {
             attachment.slot = slot;
         }

@@ -3,6 +3,7 @@
 //! Everyone who hears a room live stands at the same number, so the room keeps one position for all of
 //! them and each gets the same range of the same slab: no copy, no allocation, no look at the bytes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tertulia_protocol::{Code, Seq};
@@ -10,7 +11,7 @@ use tertulia_protocol::{Code, Seq};
 use super::connection::{Behind, Then, Waits};
 use super::inbox::Signal;
 use super::outbound::Load;
-use super::{Ports, Shard};
+use super::{Listener, Ports, Shard};
 use crate::counters::Verb;
 use crate::hub::{News, Removal};
 use crate::planted::{Fault, planted};
@@ -62,8 +63,8 @@ impl Shard {
         let listeners = entry.live.len();
         // Backwards: a listener that lags leaves the list, and the last one takes its slot.
         for slot in (0..listeners).rev() {
-            let place = self.rooms[room as usize].live[slot];
-            self.deliver(place, room, slab, range.clone(), events, ports);
+            let listener = self.rooms[room as usize].live[slot];
+            self.deliver(listener, slab, range.clone(), events, ports);
             if self.rooms.get(room as usize).is_none() {
                 break;
             }
@@ -91,26 +92,25 @@ impl Shard {
     /// Queues a range of a slab for one live listener, or detaches what does not fit.
     fn deliver(
         &mut self,
-        place: u32,
-        room: u32,
+        Listener { place, serial }: Listener,
         slab: &Arc<Slab>,
-        range: std::ops::Range<u32>,
+        range: Range<u32>,
         events: u32,
         ports: &mut impl Ports,
     ) {
         if self.is_over(place, range.len(), events) {
             self.make_space(place, range.len(), events, ports);
+            // It may have been this room that had to go.
+            let attachments = &self.connections[place as usize].attachments;
+            if attachments.iter().all(|attachment| attachment.serial != serial) {
+                return;
+            }
         }
         let connection = &mut self.connections[place as usize];
-        // It may have been this room that had to go.
-        let Some(attachment) = connection.attachments.iter().find(|a| a.room == room) else {
-            return;
-        };
         if planted(Fault::DoubleDelivery) {
-            let range = range.clone();
-            self.links.events(&mut connection.out, attachment.serial, slab, range, events);
+            self.links.events(&mut connection.out, serial, slab, range.clone(), events);
         }
-        self.links.events(&mut connection.out, attachment.serial, slab, range, events);
+        self.links.events(&mut connection.out, serial, slab, range, events);
         self.touch(place);
     }
 
@@ -150,15 +150,15 @@ impl Shard {
         // Rare, so there is one way for all: everyone reads on from where they are.
         let live = std::mem::take(&mut entry.live);
         entry.behind += live.len() as u32;
-        for place in &live {
-            let connection = &mut self.connections[*place as usize];
+        for listener in &live {
+            let connection = &mut self.connections[listener.place as usize];
             connection.reading += 1;
             if let Some(attachment) = connection.attachment(room) {
                 attachment.behind = Some(Box::new(Behind::new(position, None, Then::Live)));
             }
         }
-        for place in live {
-            self.pump(place, ports);
+        for listener in live {
+            self.pump(listener.place, ports);
         }
         self.join_those_ahead(room, ports);
     }
@@ -215,7 +215,7 @@ impl Shard {
     /// A signal for everyone here who hears the room and wants its kind.
     pub(super) fn signal(&mut self, signal: &Signal) {
         let Some(room) = self.rooms_by_no.get(&signal.room) else { return };
-        for place in &self.rooms[*room as usize].live {
+        for Listener { place, .. } in &self.rooms[*room as usize].live {
             let connection = &mut self.connections[*place as usize];
             let wanted = signal.of_application || connection.wants_typing;
             let fits = connection.out.bytes() + signal.frame.len() <= self.limits.outbound_bytes

@@ -84,6 +84,13 @@ pub struct Shared {
     pub limits: Arc<Limits>,
 }
 
+/// An attachment that hears its room live.
+#[derive(Clone, Copy)]
+struct Listener {
+    place: u32,
+    serial: u32,
+}
+
 /// A room that someone here hears.
 struct ShardRoom {
     id: RoomId,
@@ -91,8 +98,8 @@ struct ShardRoom {
     epoch: Epoch,
     /// Everyone in `live` has been given everything up to this number.
     position: Seq,
-    /// Places of the connections that hear it live.
-    live: Vec<u32>,
+    /// Who hears it live.
+    live: Vec<Listener>,
     /// How many more read its log, to go live or to be detached.
     behind: u32,
     /// Those among them whose cursor is past `position`.
