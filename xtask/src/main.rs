@@ -1,2 +1,45 @@
-//! xtask
-fn main() {}
+//! Writes what is generated, and checks the rules of the house. `cargo xtask` lists what it can do.
+//!
+//! Never: builds or tests anything by itself. It runs what the Makefile and cargo already know, in order,
+//! and says what came of it.
+
+mod deny;
+mod generate;
+mod run;
+mod steps;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask tidy            check the rules of the house, and that what is generated is up to date
+cargo xtask gen [--check]   write what is generated (or say what is out of date)
+cargo xtask tools           install what the tests need and is missing
+cargo xtask deny            judge the dependencies
+cargo xtask steps STEP…     run targets of the Makefile one by one and sum them up
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["tidy"] => tidy::run(),
+        ["gen"] => generate::write(),
+        ["gen", "--check"] => generate::check(),
+        ["tools"] => tools::run(),
+        ["deny"] => deny::run(),
+        ["steps", names @ ..] if !names.is_empty() => steps::run(names),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

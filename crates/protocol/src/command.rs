@@ -7,12 +7,12 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::body::Body;
 use crate::code::Code;
-use crate::fields::{Bad, Field, object};
+use crate::fields::{Bad, Field, object, there};
 use crate::id::{AppKind, Cid, Epoch, RoomId, Seq, SessionId, UserId};
 use crate::limits::{COMMAND_ID_MAX, ROOM_NAME_CHARS_MAX};
 use crate::role::{Role, RoomKind};
@@ -40,6 +40,8 @@ pub struct Rejected {
     pub msg: String,
     /// Whether it was a JSON object at all.
     pub object: bool,
+    /// The room that it would have subscribed to: a `sub` that is refused leaves its room detached.
+    pub sub: Option<RoomId>,
 }
 
 /// What a client wants.
@@ -228,8 +230,10 @@ pub fn read(text: &str) -> Result<Said, Rejected> {
             }
         },
     };
-    let command =
-        fields.command().map_err(|Wrong { code, msg }| Rejected { id, code, msg, object: true })?;
+    let command = fields.command().map_err(|Wrong { code, msg }| {
+        let sub = fields.room_of_sub().filter(|_| id.is_some());
+        Rejected { id, code, msg, object: true, sub }
+    })?;
     if id.is_none() && !command.may_go_unanswered() {
         return Err(bad(None, "id is missing".into()));
     }
@@ -246,7 +250,7 @@ impl Command {
 }
 
 fn bad(id: Option<CommandId>, msg: String) -> Rejected {
-    Rejected { id, code: Code::BadRequest, msg, object: true }
+    Rejected { id, code: Code::BadRequest, msg, object: true, sub: None }
 }
 
 /// The slow way, taken only when the fast one failed: is it an object after all, and what is its id?
@@ -258,6 +262,7 @@ fn unreadable(text: &str, error: &serde_json::Error) -> Rejected {
             code: Code::BadRequest,
             msg: format!("not a JSON object: {words}"),
             object: false,
+            sub: None,
         };
     };
     let id = map.get("id").and_then(|raw| Field("id", Some(raw)).integer(COMMAND_ID_MAX).ok());
@@ -328,11 +333,6 @@ struct Fields<'a> {
     role: Option<&'a RawValue>,
 }
 
-/// Keeps a `null` as a value: a body may be one. serde would take it for an absent field.
-fn there<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
-}
-
 struct Wrong {
     code: Code,
     msg: String,
@@ -376,6 +376,12 @@ impl Fields<'_> {
 
     fn room(&self) -> Result<RoomId, Bad> {
         Field("room", self.room).needed(RoomId::parse)
+    }
+
+    /// The room of a `sub`, as far as it can be read.
+    fn room_of_sub(&self) -> Option<RoomId> {
+        let is_sub = Field("t", self.t).text().is_ok_and(|word| word.as_deref() == Some("sub"));
+        self.room().ok().filter(|_| is_sub)
     }
 
     fn epoch(&self) -> Result<Option<Epoch>, Bad> {

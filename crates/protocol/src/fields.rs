@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::body::Body;
@@ -38,6 +38,12 @@ pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Er
         return serde_json::from_str(text);
     }
     Err(serde::de::Error::custom("expected an object"))
+}
+
+/// For `deserialize_with`: keeps a `null` as a value, since a body may be one. serde alone would take it for
+/// an absent field.
+pub fn there<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// A field's name and what was written there.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::command::CommandId;
-use crate::fields::{Bad, Field, object};
+use crate::fields::{Bad, Field, object, there};
 use crate::id::{Epoch, Seq};
 use crate::limits::{COMMAND_ID_MAX, INTEGER_MAX};
 use crate::reply::{Attached, Stored};
@@ -262,13 +262,6 @@ struct Fields<'a> {
     rooms: Option<&'a RawValue>,
     #[serde(borrow)]
     heads: Option<&'a RawValue>,
-}
-
-/// Keeps a `null` as a value: a body may be one. serde would take it for an absent field.
-fn there<'de: 'a, 'a, D: serde::Deserializer<'de>>(
-    from: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
 }
 
 fn flag(name: &'static str, value: Option<&RawValue>) -> Result<bool, Bad> {

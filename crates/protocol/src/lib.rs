@@ -22,6 +22,6 @@ pub mod reply;
 
 pub use body::Body;
 pub use code::{Close, Code};
-pub use fields::{Bad, Field, object};
+pub use fields::{Bad, Field, object, there};
 pub use id::{AppKind, BadId, Cid, Epoch, RoomId, Seq, SessionId, UserId};
 pub use role::{Role, RoomKind};

@@ -14,9 +14,10 @@ pub enum Verb {
     Receive,
     /// One object of it was read.
     Decode,
-    /// It was decided whether someone may read or hear a room, lookups included.
+    /// It was decided whether someone may hear a room, read its log or signal in it, lookups included: one
+    /// a room that `hello` names, one a `sub`, `log`, `typing` or `signal`.
     Authorise,
-    /// A draft was put into the commit queue.
+    /// A draft of a connection was put into the commit queue, or found no room there.
     Submit,
     /// A draft was dealt with: from the queue to durable, or refused.
     Commit,

@@ -76,6 +76,8 @@ struct HubRoom {
     view: Option<View>,
     /// Lookups under way; the entry has to stay for them.
     expected: u32,
+    /// The last room of that name that was deleted: a lookup may have read it before that.
+    deleted: Option<RoomNo>,
     listeners: u64,
     tail: Tail,
     typing: Typing,
@@ -154,12 +156,11 @@ impl Hub {
         let stripe = &mut *self.stripe(id);
         let Some(entry) = stripe.rooms.get_mut(id) else { return };
         entry.expected = entry.expected.saturating_sub(1);
-        match room {
-            Some(room) => {
-                entry.view.get_or_insert_with(|| View::of(room));
-            }
-            None if entry.view.is_none() && entry.is_idle() => stripe.remove(id),
-            None => {}
+        if let Some(room) = room.filter(|room| Some(room.no) > entry.deleted) {
+            entry.view.get_or_insert_with(|| View::of(room));
+        }
+        if entry.view.is_none() && entry.is_idle() {
+            stripe.remove(id);
         }
     }
 
@@ -245,7 +246,7 @@ impl Hub {
         let place = entry.place;
         stripe.recency.touch(place);
         if news.gone {
-            stripe.remove(&news.id);
+            stripe.bury(&news.id, news.view.no);
         }
         stripe.evict(self);
         listeners
@@ -315,11 +316,23 @@ impl Stripe {
         self.rooms.entry(room.clone()).or_insert_with(|| HubRoom {
             view: None,
             expected: 0,
+            deleted: None,
             listeners: 0,
             tail: Tail::default(),
             typing: Typing::default(),
             place: self.recency.add(room.clone()),
         })
+    }
+
+    /// The room was deleted. Its place stays only for lookups that are under way.
+    fn bury(&mut self, id: &RoomId, no: RoomNo) {
+        let expected = self.rooms.get(id).map_or(0, |entry| entry.expected);
+        self.remove(id);
+        if expected > 0 {
+            let entry = self.entry(id);
+            entry.expected = expected;
+            entry.deleted = Some(no);
+        }
     }
 
     fn remove(&mut self, room: &RoomId) {

@@ -21,7 +21,7 @@ use tertulia_rooms::shard::{Inbox, Input, Shard, Shared};
 use tertulia_rooms::slab::Gauge;
 use tertulia_rooms::{Clock, Queue};
 use tertulia_store::{Directory, Store};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -36,6 +36,10 @@ use crate::login::{Login, Opened};
 use crate::state::{App, Health, State};
 use crate::{http, logs};
 
+/// Connections that may wait to be accepted. When more come at once, as after a restart, the system lets the
+/// rest try again a second later, then after two, four and eight.
+const KNOCKING_MAX: u32 = 4096;
+
 /// Room for finishing up after the drain before the process ends anyway.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -49,6 +53,9 @@ pub(crate) fn serve(config: Config, accept_loss: bool) -> ExitCode {
 }
 
 fn run(config: Config, accept_loss: bool) -> Result<(), Failure> {
+    if cfg!(feature = "planted-faults") {
+        warn!("this build can be told to be wrong: it is for tests and serves nobody");
+    }
     raise_file_limit();
     let directory = Directory::take(&config.server.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -58,7 +65,7 @@ fn run(config: Config, accept_loss: bool) -> Result<(), Failure> {
         .build()?;
     // Ports first: an address that is taken should be told before anything is changed.
     let (public, internal) = runtime.block_on(async {
-        io::Result::Ok((bind(config.server.listen).await?, bind(config.server.admin_listen).await?))
+        io::Result::Ok((bind(config.server.listen)?, bind(config.server.admin_listen)?))
     })?;
     let store = open_store(&config, accept_loss)?;
     let server = Server::start(config, store, &runtime)?;
@@ -86,8 +93,15 @@ fn open_store(config: &Config, accept_loss: bool) -> Result<Arc<Store>, Failure>
     Ok(store)
 }
 
-async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As usual on Unix: the connections of a server that just ended do not hold the port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(KNOCKING_MAX)
+    };
+    listen().map_err(|error| {
         let why = format!("{address} cannot be listened on: {error}");
         io::Error::new(error.kind(), why)
     })

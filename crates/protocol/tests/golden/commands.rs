@@ -76,7 +76,7 @@ fn read(text: &str) -> Result<Said, Rejected> {
         return Ok(said);
     }
     let msg = format!("d is {bytes} bytes, the limit is {limit}");
-    Err(Rejected { id: said.id, code: Code::TooLarge, msg, object: true })
+    Err(Rejected { id: said.id, code: Code::TooLarge, msg, object: true, sub: None })
 }
 
 /// What was read, as the rows say it.
@@ -183,4 +183,16 @@ fn settings(settings: &command::Settings) -> Value {
         "name": settings.name,
         "d": settings.d.as_ref().map(|d| d.as_str()),
     })
+}
+
+#[test]
+fn a_sub_that_is_refused_names_its_room() {
+    let room_of = |text: &str| command::read(text).unwrap_err().sub.map(|room| room.to_string());
+    let r1 = Some("r1".to_owned());
+    assert_eq!(room_of(r#"{"t":"sub","id":2,"room":"r1","seq":5}"#), r1);
+    assert_eq!(room_of(r#"{"page":0,"room":"r1","id":2,"t":"sub"}"#), r1);
+    assert_eq!(room_of(r#"{"t":"sub","id":2,"room":"r 1","seq":5}"#), None);
+    assert_eq!(room_of(r#"{"t":"sub","room":"r1"}"#), None, "it is not answered as a sub");
+    assert_eq!(room_of(r#"{"t":"unsub","id":2,"room":5}"#), None);
+    assert_eq!(room_of(r#"{"t":"log","id":2,"room":"r1"}"#), None);
 }

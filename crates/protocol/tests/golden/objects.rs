@@ -40,9 +40,10 @@ fn what_a_client_hears() {
         |row: &Row| row.name.clone(),
         |row| {
             let Fields(expected) = Fields::of(&row.means);
-            let got = heard::read(&row.wire)
-                .and_then(|heard| kept(heard, &expected))
-                .map_err(|why| Differs { expected: json!(expected).to_string(), got: why.to_string() })?;
+            let got =
+                heard::read(&row.wire).and_then(|heard| kept(heard, &expected)).map_err(|why| {
+                    Differs { expected: json!(expected).to_string(), got: why.to_string() }
+                })?;
             let passed_over = |key: &String| {
                 !got.contains_key(key) && passed_over(&expected).contains(&key.as_str())
             };
@@ -85,10 +86,6 @@ impl Fields {
         self.maybe_number(key).unwrap_or_else(|| panic!("{key} is missing"))
     }
 
-    fn flag(&self, key: &str) -> bool {
-        self.has(key)
-    }
-
     fn room(&self) -> RoomId {
         RoomId::parse(self.text("room")).unwrap()
     }
@@ -118,10 +115,18 @@ impl Fields {
         match self.text("t") {
             "ok" => self.put_ok(raw, id.unwrap(), out),
             "err" => {
-                reply::put_err(out, id, self.code(), self.text("msg"), self.maybe_number("retry_ms"));
+                reply::put_err(
+                    out,
+                    id,
+                    self.code(),
+                    self.text("msg"),
+                    self.maybe_number("retry_ms"),
+                );
             }
             "ev" => self.put_event(out),
-            "sig" => reply::put_signal(out, &self.room(), self.text("k"), self.text("d").as_bytes()),
+            "sig" => {
+                reply::put_signal(out, &self.room(), self.text("k"), self.text("d").as_bytes())
+            }
             "ping" => reply::put_ping(out),
             "lag" => reply::put_lag(out, &self.room()),
             "drop" => reply::put_drop(out, &self.room(), self.code()),
@@ -143,7 +148,10 @@ impl Fields {
             let roles = self.0.get("roles").and_then(Value::as_object).into_iter().flatten();
             let roles: Vec<_> = roles
                 .map(|(room, role)| {
-                    (RoomId::parse(room).unwrap(), role.as_str().map(|role| Role::parse(role).unwrap()))
+                    (
+                        RoomId::parse(room).unwrap(),
+                        role.as_str().map(|role| Role::parse(role).unwrap()),
+                    )
                 })
                 .collect();
             reply::put_auth_ok(out, id, self.number("exp"), &roles);
@@ -153,12 +161,12 @@ impl Fields {
             self.stored().put(out, id);
         } else if self.has("evs") {
             let events: Vec<Vec<u8>> = self.list("evs").iter().map(Fields::event).collect();
-            let (events, more) = (&events.join(&b","[..]), self.flag("more"));
+            let (events, more) = (&events.join(&b","[..]), self.has("more"));
             let (head, first) = (self.number("head"), self.number("first"));
             LogOk { epoch: self.epoch(), events, head, first, more }.put(out, id);
         } else if self.has("rooms") {
             let rooms: Vec<_> = self.list("rooms").iter().map(Fields::shown).collect();
-            reply::put_rooms_ok(out, id, &rooms, self.flag("more"));
+            reply::put_rooms_ok(out, id, &rooms, self.has("more"));
         } else if self.has("room") {
             let room = self.inner("room");
             let (d, members) = (room.maybe_text("d"), room.number("members"));
@@ -175,7 +183,7 @@ impl Fields {
             reply::put_ok(out, id);
         } else {
             let epoch = self.has("epoch").then(|| self.epoch());
-            reply::put_changed_ok(out, id, epoch, self.maybe_number("seq"), self.flag("dup"));
+            reply::put_changed_ok(out, id, epoch, self.maybe_number("seq"), self.has("dup"));
         }
     }
 
@@ -231,15 +239,15 @@ impl Fields {
             first: self.number("first"),
             n: self.number("n"),
             role: self.role().unwrap(),
-            reset: self.flag("reset"),
-            hole: self.flag("hole"),
-            more: self.flag("more"),
+            reset: self.has("reset"),
+            hole: self.has("hole"),
+            more: self.has("more"),
         }
     }
 
     fn stored(&self) -> Stored {
         let (seq, n, ts) = (self.number("seq"), self.maybe_number("n"), self.number("ts"));
-        Stored { epoch: self.epoch(), seq, n, ts, dup: self.flag("dup") }
+        Stored { epoch: self.epoch(), seq, n, ts, dup: self.has("dup") }
     }
 
     fn shown(&self) -> RoomShown {
@@ -302,15 +310,18 @@ fn passed_over(object: &Map<String, Value>) -> &'static [&'static str] {
         "ok" if object.contains_key("session") => &["user", "now", "feat", "limits"],
         "ok" if object.contains_key("now") => &["now"],
         // The answer is handed on as it stands.
-        "ok" if !object.contains_key("base") && !object.contains_key("ts") => {
-            &["epoch", "seq", "dup", "exp", "roles", "evs", "head", "first", "more", "rooms", "room"]
-        }
+        "ok" if !object.contains_key("base") && !object.contains_key("ts") => &[
+            "epoch", "seq", "dup", "exp", "roles", "evs", "head", "first", "more", "rooms", "room",
+        ],
         _ => &[],
     }
 }
 
 /// What a client keeps of what it heard, as the rows say it.
-fn kept(heard: Heard<'_>, expected: &Map<String, Value>) -> Result<Map<String, Value>, heard::Unreadable> {
+fn kept(
+    heard: Heard<'_>,
+    expected: &Map<String, Value>,
+) -> Result<Map<String, Value>, heard::Unreadable> {
     let mut kept = match heard {
         Heard::Ok(answer) => answered(&answer, expected)?,
         Heard::Err(refused) => json!({
@@ -339,7 +350,10 @@ fn without_nothing(object: &mut Map<String, Value>) -> &mut Map<String, Value> {
     object
 }
 
-fn answered(answer: &Answer<'_>, expected: &Map<String, Value>) -> Result<Value, heard::Unreadable> {
+fn answered(
+    answer: &Answer<'_>,
+    expected: &Map<String, Value>,
+) -> Result<Value, heard::Unreadable> {
     let mut means = if expected.contains_key("session") {
         let welcome = answer.welcome()?;
         let rooms: Map<String, Value> = welcome
@@ -359,7 +373,8 @@ fn answered(answer: &Answer<'_>, expected: &Map<String, Value>) -> Result<Value,
         json!({"epoch": epoch.as_str(), "seq": seq, "n": n, "ts": ts, "dup": dup})
     } else if expected.contains_key("now") {
         let heads = answer.heads()?.map(|heads| {
-            let head = |(room, (epoch, seq)): (String, (Epoch, u64))| (room, json!([epoch.as_str(), seq]));
+            let head =
+                |(room, (epoch, seq)): (String, (Epoch, u64))| (room, json!([epoch.as_str(), seq]));
             heads.into_iter().map(head).collect::<Map<_, _>>()
         });
         json!({"heads": heads})

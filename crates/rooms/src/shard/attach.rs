@@ -83,7 +83,9 @@ impl Shard {
         };
         let actor = Actor::User { standing, grant };
         if let Err(refusal) = permission::check(actor, view.kind, action) {
-            return Seen::MayNot(refusal);
+            // A room that is not there costs a lookup, so one that may not be seen does, too.
+            let is_asked = refusal != Refusal::NotFound || in_hand.is_some();
+            return if is_asked { Seen::MayNot(refusal) } else { Seen::Ask };
         }
         let role = permission::role(standing, grant).unwrap_or(Role::Reader);
         Seen::May(view, role, version)
@@ -445,7 +447,8 @@ impl Shard {
         let Some(index) = attachments.iter().position(|attachment| attachment.room == room) else {
             return false;
         };
-        let gone = attachments.swap_remove(index);
+        // Not swapped: a replay goes room by room in the order asked.
+        let gone = attachments.remove(index);
         connection.reading -= u32::from(gone.behind.is_some());
         if attachments.is_empty() {
             attachments.shrink_to_fit();

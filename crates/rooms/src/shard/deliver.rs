@@ -28,6 +28,10 @@ impl Shard {
             return self.drop_everyone(room, Code::Reset);
         }
         for slab in &news.slabs {
+            // The last listener may have lagged on the slab before, and the room gone with it.
+            if self.rooms_by_no.get(&news.view.no) != Some(&room) {
+                return;
+            }
             self.fan_out(room, slab, &news.removals, news.committed_ns, ports);
         }
         self.catch_up(room, news.view.head.seq, ports);

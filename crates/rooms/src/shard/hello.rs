@@ -41,15 +41,20 @@ impl Shard {
         id: CommandId,
         hello: &Hello,
         hand: &mut Hand,
+        since_ns: u64,
         ports: &mut impl Ports,
     ) -> Flow {
         if hand.identity.is_none() {
-            let bearer = self.connections[place as usize].bearer.take();
-            let Some(token) = hello.token.clone().or(bearer) else {
+            let bearer = || self.connections[place as usize].bearer.clone();
+            let Some(token) = hello.token.clone().or_else(bearer) else {
                 return self.refuse_identity(place, id, Close::NoToken);
             };
             match self.identify(&token, hand, ports) {
-                Ok(identity) => hand.identity = Some(identity),
+                Ok(identity) => {
+                    hand.identity = Some(identity);
+                    // Not before: a hello that has to ask is run again, and needs the token once more.
+                    self.connections[place as usize].bearer = None;
+                }
                 Err(Identify::Refused(close)) => return self.refuse_identity(place, id, close),
                 Err(Identify::Ask(question)) => return Flow::Ask(question),
             }
@@ -68,6 +73,7 @@ impl Shard {
             Ok(settled) => settled,
             Err(question) => return Flow::Ask(question),
         };
+        self.count_authorised(since_ns, settled.len() as u64, ports);
         ports.greeted(self.address(place));
         let connection = &mut self.connections[place as usize];
         connection.state = State::Live;
@@ -225,7 +231,7 @@ impl Shard {
         let old = std::mem::replace(&mut who.grants, identity.grants);
         let new = who.grants.clone();
         let changed = changed_grants(&old, &new);
-        self.reply(place, |out| reply::put_auth_ok(out, id, identity.exp_s, &changed));
+        self.reply(place, |out| reply::put_auth_ok(out, id, identity.exp_s * 1000, &changed));
         for (room, role) in changed {
             if role.is_none() {
                 self.grant_lost(place, &room);

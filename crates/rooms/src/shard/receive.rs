@@ -145,6 +145,11 @@ impl Shard {
 
     fn rejected(&mut self, place: u32, rejected: command::Rejected) {
         self.counters.refused(rejected.code);
+        if let Some(room) =
+            rejected.sub.as_ref().and_then(|room| self.rooms_by_id.get(room)).copied()
+        {
+            self.detach(place, room);
+        }
         self.reply(place, |out| {
             reply::put_err(out, rejected.id, rejected.code, &rejected.msg, None);
         });

@@ -103,7 +103,7 @@ impl Shard {
     ) {
         let id = said.id.unwrap_or(0);
         let flow = match &said.command {
-            Command::Hello(hello) => self.hello(place, id, hello, &mut hand, ports),
+            Command::Hello(hello) => self.hello(place, id, hello, &mut hand, since_ns, ports),
             Command::Auth { token } => self.auth(place, id, token, &mut hand, ports),
             Command::Sub(sub) => self.sub(place, id, sub, &mut hand, since_ns, ports),
             Command::Unsub { room } => self.unsub(place, id, room),
@@ -184,7 +184,10 @@ impl Shard {
         let Parked { said, mut hand, since_ns, lines, mut input, .. } = *parked;
         answer(&mut hand);
         self.run(place, said, hand, since_ns, ports);
-        if !self.is_current(from) {
+        // What came behind a hello that was refused is nobody's.
+        if !self.is_current(from)
+            || matches!(self.connections[place as usize].state, State::Closing(..))
+        {
             return;
         }
         match &mut self.connections[place as usize].parked {

@@ -30,6 +30,10 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
+    pub(crate) fn holds(&self, cid: &str) -> bool {
+        self.waiting.iter().any(|message| message.cid == cid)
+    }
+
     /// What to say now as command `id`, with the cid of the nearest earlier one without outcome.
     pub(crate) fn say(&mut self, id: CommandId, now_ms: u64) -> Option<(Message, Option<String>)> {
         if let Some(until_ms) = self.paused_until_ms {

@@ -46,3 +46,11 @@ impl fmt::Display for Trace {
         self.lines.iter().flatten().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprint!("{self}");
+        }
+    }
+}

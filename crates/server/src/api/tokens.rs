@@ -123,7 +123,7 @@ fn mint(
     let minted = app.login.mint(user, ttl_s, grants, app.now_s());
     let (token, exp) = minted.map_err(|error| Problem::bad_request(error.to_string()))?;
     Ok(json(StatusCode::CREATED, |out| {
-        Line::open(out).word("token", &token).number("exp", exp).end();
+        Line::open(out).word("token", &token).number("exp", exp * 1000).end();
     }))
 }
 

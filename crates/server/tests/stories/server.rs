@@ -308,8 +308,8 @@ impl Server {
 
     /// Whether it says that it wants work.
     pub(crate) fn is_ready(&self) -> bool {
-        let answer = http::call(self.internal, "GET", "/readyz", "", "").expect("readiness");
-        answer.status == 200
+        let answer = http::call(self.internal, "GET", "/readyz", "", "");
+        answer.is_ok_and(|answer| answer.status == 200)
     }
 
     /// Looks until `state` is so.

@@ -1,0 +1,81 @@
+# The recipes of this project. `make` lists them.
+
+XTASK := cargo run --quiet --locked --package xtask --
+
+# What `make test` does, in this order; each is a target of its own below.
+STEPS := tools fmt clippy tidy deny units doctests faults web crowds
+
+# How long each scenario of `make load` sends.
+LOAD_SECONDS := 60
+
+help:
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 11
+
+run: ## Build the server and start it; data in ./data
+	cargo build --release --locked --bin tertulia
+	target/release/tertulia serve --data ./data
+
+dev: ## The same, built fast and not optimised
+	cargo run --locked --bin tertulia -- serve --data ./data
+
+check: fmt clippy ## Format and lints, in seconds
+
+test: ## Everything; installs what is missing first
+	@$(XTASK) steps $(STEPS)
+
+load: ## Four crowds against a server of their own, a minute each
+	cargo build --release --locked --bin tertulia --bin tertulia-load
+	for crowd in one-room many-rooms slow-client reconnect; do \
+		target/release/tertulia-load $$crowd --seconds $(LOAD_SECONDS) || exit 1; \
+	done
+
+gen: ## Write the pages that the program itself knows best
+	@$(XTASK) gen
+
+tools: ## Install what the tests need and is missing
+	@$(XTASK) tools
+	@$(MAKE) --no-print-directory node_modules/.package-lock.json
+
+fmt: ## Is everything formatted
+	cargo fmt --all --check
+
+clippy: ## Lints; a warning is an error
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+tidy: ## The rules of the house
+	@$(XTASK) tidy
+
+deny: ## Licences, sources and known faults of the dependencies
+	@$(XTASK) deny
+
+units: ## The tests in Rust, golden vectors and stories among them
+	cargo nextest run --locked --workspace
+
+doctests: ## The examples in the documentation
+	cargo test --locked --workspace --doc
+
+faults: ## Servers that are wrong on purpose; the stories have to notice
+	cargo nextest run --locked --workspace --features tertulia-server/planted-faults --test stories planted::
+
+web: node_modules/.package-lock.json ## The page and its client, in a browser
+	cargo build --locked --bin tertulia
+	cd crates/server/assets/tests && node --test client.test.mjs
+	cd crates/server/assets/tests && node --test page.test.mjs
+	cd crates/server/assets/tests && node real-server.mjs node --test page.test.mjs
+	cd crates/server/assets/tests && node --test restart.test.mjs
+
+crowds: ## The scenarios of `make load`, a few seconds each
+	cargo build --locked --bin tertulia --bin tertulia-load
+	for crowd in one-room many-rooms slow-client reconnect; do \
+		target/debug/tertulia-load $$crowd --seconds 6 || exit 1; \
+	done
+
+clean: ## Forget what was built; ./data stays
+	cargo clean
+	rm -rf node_modules
+
+node_modules/.package-lock.json: package-lock.json
+	npm ci
+	@touch $@
+
+.PHONY: help run dev check test load gen tools fmt clippy tidy deny units doctests faults web crowds clean

@@ -1,0 +1,88 @@
+//! The whole ring in one thread: shards, hub and committer over rooms in memory, readers that fail, news
+//! that get lost, clients that stall and come back, a server that crashes. One seed makes one life, and the
+//! model knows at every step what may be heard.
+//!
+//! `SIM_SEED=123 cargo nextest run -p tertulia-rooms the_ring_holds` lives that life alone and tells the end
+//! of it; `SIM_SEEDS=20000` lives that many, `SIM_FROM=1000` begins elsewhere.
+
+mod chaos;
+mod client;
+mod fate;
+mod hears;
+mod model;
+mod outbox;
+mod outside;
+mod random;
+mod settle;
+mod socket;
+mod stream;
+mod trace;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chaos::{Life, live};
+use outside::Plant;
+
+/// Lives that are lived unless asked otherwise.
+const SEEDS: u64 = 1000;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} = {text:?} is no number")))
+}
+
+/// Lives one life; if it goes wrong, tells how to live it again.
+fn survive(seed: u64) -> Life {
+    let life = catch_unwind(AssertUnwindSafe(|| live(seed, Plant::Nothing, false)));
+    let wrong = match &life {
+        Ok(life) => life.wrong.clone(),
+        Err(_) => Some("something panicked".to_owned()),
+    };
+    if let Some(wrong) = wrong {
+        let again = catch_unwind(AssertUnwindSafe(|| live(seed, Plant::Nothing, true)));
+        let trace = again.map(|life| life.trace).unwrap_or_default();
+        panic!(
+            "{trace}\nseed {seed}: {wrong}\n\
+             SIM_SEED={seed} cargo nextest run -p tertulia-rooms the_ring_holds"
+        );
+    }
+    life.expect("it did not panic")
+}
+
+#[test]
+fn the_ring_holds_for_many_seeds() {
+    let (from, count) = match number("SIM_SEED") {
+        Some(seed) => (seed, 1),
+        None => (number("SIM_FROM").unwrap_or(0), number("SIM_SEEDS").unwrap_or(SEEDS)),
+    };
+    let checked: u64 = (from..from + count).map(|seed| survive(seed).checked_events).sum();
+    println!("{count} lives, {checked} deliveries held against the log");
+    assert!(checked > 0 || count == 1, "nothing was delivered, so nothing was checked");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..20 {
+        assert_eq!(survive(seed), survive(seed), "seed {seed}");
+    }
+    assert_ne!(survive(1).hash, survive(2).hash);
+}
+
+/// What the first life finds out in which the fault shows.
+fn found(plant: Plant) -> String {
+    let mut wrongs = (0..100).filter_map(|seed| live(seed, plant, false).wrong);
+    wrongs.next().unwrap_or_else(|| panic!("{plant:?} was not found in 100 lives"))
+}
+
+#[test]
+fn a_planted_double_delivery_is_caught() {
+    let wrong = found(Plant::DoubleDelivery);
+    assert!(wrong.contains("doubled"), "{wrong}");
+}
+
+#[test]
+fn a_planted_skipped_kick_is_caught() {
+    let wrong = found(Plant::SkippedKick);
+    assert!(wrong.contains("behind the removal"), "{wrong}");
+}

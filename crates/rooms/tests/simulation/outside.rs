@@ -1,0 +1,223 @@
+//! Outside: everything that a shard asks of the world, and the committer beside it.
+//!
+//! Whenever a shard looks at the clock, the committer's thread may have run meanwhile. That is where the
+//! two meet in life, so that is where the simulation lets them.
+
+use std::cell::RefCell;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use tertulia_protocol::{Close, Role, RoomId, UserId};
+use tertulia_rooms::Clock;
+use tertulia_rooms::commit::Committer;
+use tertulia_rooms::draft::{Address, Draft};
+use tertulia_rooms::identity::{Identity, Verdict};
+use tertulia_rooms::limits::Limits;
+use tertulia_rooms::lookup::{Lookup, Question};
+use tertulia_rooms::shard::Ports;
+use tertulia_store::Memory;
+
+use crate::fate::Chances;
+use crate::random::Random;
+use crate::socket::Sockets;
+use crate::trace::Trace;
+
+/// A fault planted on purpose: the checks have to find it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Plant {
+    Nothing,
+    /// Live events reach the client twice.
+    DoubleDelivery,
+    /// The news of a removal do not say so.
+    SkippedKick,
+}
+
+/// One moment on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now_ns: u64,
+    pub(crate) wall_ms: u64,
+}
+
+impl Clock for Moment {
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.wall_ms
+    }
+}
+
+/// The committer and what waits for it.
+pub(crate) struct Office {
+    pub(crate) committer: Committer,
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) random: Random,
+    /// Something may have been committed that the model has not seen.
+    pub(crate) dirty: bool,
+}
+
+impl Office {
+    /// Commits some of what waits, or fails to.
+    pub(crate) fn commit(
+        &mut self,
+        most: usize,
+        chances: &Chances,
+        memory: &Memory,
+        moment: Moment,
+    ) {
+        let some = self.drafts.len().min(most);
+        let mut drafts: Vec<Draft> = self.drafts.drain(..some).collect();
+        if self.random.chance(chances.commit_fails) {
+            memory.fail_commits(1);
+        }
+        if self.random.chance(chances.commit_fails) {
+            memory.fail_reads(1);
+        }
+        self.committer.commit(&mut drafts, &moment);
+        assert!(drafts.is_empty(), "every draft is dealt with");
+        memory.fail_commits(0);
+        memory.fail_reads(0);
+        self.dirty = true;
+    }
+}
+
+/// The world as the shards see it.
+pub(crate) struct Outside {
+    pub(crate) sockets: Sockets,
+    pub(crate) lookups: Vec<Lookup>,
+    pub(crate) office: RefCell<Office>,
+    pub(crate) random: Random,
+    pub(crate) trace: Trace,
+    pub(crate) moment: Moment,
+    pub(crate) memory: Memory,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) chances: Chances,
+    pub(crate) plant: Plant,
+}
+
+/// The outside, as one shard sees it.
+pub(crate) struct Door<'a> {
+    pub(crate) shard: usize,
+    pub(crate) outside: &'a mut Outside,
+}
+
+impl Outside {
+    /// Another thread's turn, if chance has it.
+    fn interrupt(&self) {
+        let Ok(mut office) = self.office.try_borrow_mut() else { return };
+        if !office.drafts.is_empty() && office.random.chance(self.chances.interrupted) {
+            let most = self.limits.commit_batch;
+            office.commit(most, &self.chances, &self.memory, self.moment);
+        }
+    }
+}
+
+impl Ports for Door<'_> {
+    fn write(&mut self, to: Address, parts: &[IoSlice<'_>]) -> usize {
+        let outside = &mut *self.outside;
+        let taken = outside.sockets.write(self.shard, to, parts);
+        outside.trace.note(u64::from(to.place), || {
+            format!("shard {} writes {taken} bytes to {}", self.shard, to.place)
+        });
+        let mut left = taken;
+        for part in parts {
+            outside.trace.bytes(&part[..part.len().min(left)]);
+            let whole = part.len() <= left;
+            left = left.saturating_sub(part.len());
+            if outside.plant == Plant::DoubleDelivery && whole && left == 0 && is_event(part) {
+                outside.sockets.double(self.shard, to, part);
+            }
+        }
+        taken
+    }
+
+    fn finish(&mut self, of: Address) {
+        self.outside.sockets.finish(self.shard, of);
+    }
+
+    fn close(&mut self, of: Address) {
+        self.outside.sockets.close(self.shard, of, &mut self.outside.random);
+    }
+
+    fn resume(&mut self, of: Address) {
+        self.outside.sockets.resume(self.shard, of);
+    }
+
+    fn submit(&mut self, draft: Draft) -> bool {
+        let office = self.outside.office.get_mut();
+        let there_is_room = office.drafts.len() < self.outside.limits.commit_queue;
+        if there_is_room {
+            office.drafts.push(draft);
+        }
+        there_is_room
+    }
+
+    fn look_up(&mut self, lookup: Lookup) -> Result<(), Lookup> {
+        // Keys are fetched elsewhere, one token after the other.
+        let is_token = matches!(lookup.question, Question::Identity(_));
+        if !is_token && self.outside.lookups.len() >= self.outside.limits.lookup_queue {
+            return Err(lookup);
+        }
+        self.outside.lookups.push(lookup);
+        Ok(())
+    }
+
+    fn identify(&mut self, token: &str) -> Verdict {
+        if self.outside.random.chance(self.outside.chances.token_asked) {
+            return Verdict::MustAsk;
+        }
+        judge(token, self.outside.moment)
+    }
+
+    fn random(&mut self) -> u64 {
+        self.outside.random.next()
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.outside.interrupt();
+        self.outside.moment.now_ns
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.outside.moment.wall_ms
+    }
+}
+
+/// Whether `bytes` begin with a frame that holds an event.
+fn is_event(bytes: &[u8]) -> bool {
+    bytes.len() > 16 && bytes[0] == 0x81 && bytes[..16].windows(6).any(|text| text == b"t\":\"ev")
+}
+
+/// A token as the simulation writes them: `ada;1800000000;garden=member,attic=reader`.
+pub(crate) fn token(user: &str, exp_s: u64, grants: &[(String, Role)]) -> String {
+    let grants: Vec<String> = grants.iter().map(|(room, role)| format!("{room}={role}")).collect();
+    format!("{user};{exp_s};{}", grants.join(","))
+}
+
+/// Whose token it is.
+pub(crate) fn judge(token: &str, moment: Moment) -> Verdict {
+    let mut parts = token.split(';');
+    let (Some(user), Some(exp), Some(grants)) = (parts.next(), parts.next(), parts.next()) else {
+        return Verdict::Refused(Close::TokenInvalid);
+    };
+    let exp_s: u64 = exp.parse().expect("the simulation writes a number there");
+    if exp_s * 1000 <= moment.wall_ms {
+        return Verdict::Refused(Close::TokenExpired);
+    }
+    let grants = grants.split(',').filter_map(|grant| {
+        let (room, role) = grant.split_once('=')?;
+        Some((room_id(room), Role::parse(role)?))
+    });
+    let grants = grants.collect();
+    Verdict::Known(Identity { user: user_id(user), exp_s, iat_s: 0, grants })
+}
+
+pub(crate) fn room_id(text: &str) -> RoomId {
+    RoomId::parse(text).expect("the simulation's names are sound")
+}
+
+pub(crate) fn user_id(text: &str) -> UserId {
+    UserId::parse(text).expect("the simulation's names are sound")
+}

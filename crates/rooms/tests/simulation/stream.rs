@@ -1,0 +1,137 @@
+//! Stream: what one connection hears of one room, held against "one stream per room" of the protocol's §5.
+//!
+//! No event of an attachment before its `ok`, none behind `lag` or `drop`, each the one after the last, byte
+//! for byte what the log holds, and nothing behind a removal. (I3 ordered resume, I4)
+
+use tertulia_protocol::reply::Attached;
+use tertulia_protocol::{Epoch, Seq};
+
+use crate::model::Model;
+
+/// What the server does for a connection in one room, as the connection was told.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Stream {
+    attached: Option<Attachment>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Attachment {
+    epoch: Epoch,
+    /// The last event that was heard, or the base.
+    last: Seq,
+    /// Where the page ends, if it is one.
+    upto: Option<Seq>,
+    /// The head when it was authorised.
+    authorised: Seq,
+}
+
+/// What else bears on what may be heard.
+#[derive(Clone, Copy)]
+pub(crate) struct Ear<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) room: &'a str,
+    /// The shards get all news, once and in order.
+    pub(crate) news_are_whole: bool,
+    /// The token was renewed on this connection, so that a grant may be lost.
+    pub(crate) renewed: bool,
+}
+
+impl Stream {
+    /// `sub` was answered.
+    pub(crate) fn opened(&mut self, answer: &Attached, ear: Ear<'_>, model: &mut Model) {
+        let Ear { user, room, .. } = ear;
+        if answer.more == (answer.upto == answer.head) || answer.base > answer.upto {
+            model.fault(|| format!("{user} {room}: no answer to sub: {answer:?}"));
+        }
+        if !model.may_read(user, room, answer.epoch, answer.head) {
+            model.fault(|| format!("{user} {room}: attached at {answer:?}, but removed"));
+        }
+        let upto = answer.more.then_some(answer.upto);
+        let (epoch, last, authorised) = (answer.epoch, answer.base, answer.head);
+        self.attached = Some(Attachment { epoch, last, upto, authorised });
+    }
+
+    /// `sub` was refused or `unsub` answered.
+    pub(crate) fn closed(&mut self) {
+        self.attached = None;
+    }
+
+    /// An event came.
+    pub(crate) fn event(&mut self, seq: Seq, line: &str, ear: Ear<'_>, model: &mut Model) {
+        let Ear { user, room, .. } = ear;
+        let Some(attached) = &mut self.attached else {
+            return model.fault(|| format!("{user} {room}: {seq} came without an attachment"));
+        };
+        model.checked_events += 1;
+        let Attachment { epoch, last, upto, authorised } = *attached;
+        if seq != last + 1 {
+            let how = if seq <= last { "doubled" } else { "skipped to" };
+            return model.fault(|| format!("{user} {room}: {how} {seq} behind {last}"));
+        }
+        attached.last = seq;
+        if upto.is_some_and(|upto| seq > upto) {
+            return model.fault(|| format!("{user} {room}: {seq} is behind the page to {upto:?}"));
+        }
+        if model.line(room, epoch, seq) != Some(line) {
+            return model.fault(|| format!("{user} {room}: {seq} of {epoch} is not the log's"));
+        }
+        let Some(log) = model.log(room, epoch) else { return };
+        let removal = log.removal(user, authorised).filter(|removal| *removal < seq);
+        if let Some(removal) = removal
+            && (ear.news_are_whole || !log.came_back(user, removal))
+        {
+            model.fault(|| {
+                format!(
+                    "{user} {room}: heard {seq} behind the removal {removal}, as of {authorised}"
+                )
+            });
+        }
+    }
+
+    /// `lag` came.
+    pub(crate) fn lagged(&mut self, ear: Ear<'_>, model: &mut Model) {
+        if self.attached.take().is_none() {
+            model.fault(|| format!("{} {}: lag without an attachment", ear.user, ear.room));
+        }
+    }
+
+    /// `drop` came.
+    pub(crate) fn dropped(&mut self, code: &str, ear: Ear<'_>, model: &mut Model) {
+        let Ear { user, room, news_are_whole, renewed } = ear;
+        let Some(attached) = self.attached.take() else {
+            return model.fault(|| format!("{user} {room}: drop without an attachment"));
+        };
+        let Some(log) = model.log(room, attached.epoch) else { return };
+        let removal = log.removal(user, attached.authorised);
+        let right = match code {
+            "forbidden" | "not_member" => {
+                renewed
+                    || match removal {
+                        Some(removal) => !news_are_whole || removal == attached.last,
+                        None => false,
+                    }
+            }
+            "not_found" => model.now.get(room) != Some(&attached.epoch),
+            _ => false,
+        };
+        if !right {
+            model
+                .fault(|| format!("{user} {room}: drop {code}, removal {removal:?}, {attached:?}"));
+        }
+    }
+
+    /// In the end nobody hears a room from which they were removed.
+    pub(crate) fn check_end(&self, ear: Ear<'_>, model: &mut Model) {
+        let Some(attached) = self.attached.filter(|attached| attached.upto.is_none()) else {
+            return;
+        };
+        let log = model.log(ear.room, attached.epoch);
+        let removal = log.and_then(|log| {
+            let removal = log.removal(ear.user, attached.authorised)?;
+            (!log.came_back(ear.user, removal)).then_some(removal)
+        });
+        if let Some(removal) = removal {
+            model.fault(|| format!("{} {}: still there after {removal}", ear.user, ear.room));
+        }
+    }
+}

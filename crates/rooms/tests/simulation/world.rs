@@ -1,0 +1,399 @@
+//! World: a server in pieces, its clients, and every step that either of them can take.
+//!
+//! One thread, one clock, one seed. A step is small: some bytes, some inputs, one commit; whoever drives the
+//! world decides which comes next. (the whole ring)
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tertulia_protocol::Epoch;
+use tertulia_rooms::commit::Committer;
+use tertulia_rooms::counters::Counters;
+use tertulia_rooms::draft::{Author, Draft, Reply, Wish};
+use tertulia_rooms::hub::{Hub, News};
+use tertulia_rooms::limits::Limits;
+use tertulia_rooms::lookup::{Answer, Lookup, Question, answer};
+use tertulia_rooms::membership::Membership;
+use tertulia_rooms::people::People;
+use tertulia_rooms::shard::{Inbox, Input, Shard, Shared};
+use tertulia_rooms::slab::Gauge;
+use tertulia_store::{Memory, Reader, Store};
+
+use crate::client::Client;
+use crate::fate::Chances;
+use crate::hears::Hearing;
+use crate::model::Model;
+use crate::outside::{Door, Moment, Office, Outside, Plant, judge, room_id};
+use crate::random::Random;
+use crate::socket::{SocketId, Sockets};
+use crate::trace::Trace;
+
+/// Shards of every server here: two are enough for one to know what the other does not.
+pub(crate) const SHARDS: usize = 2;
+
+/// Noon of some day, far from zero so that nobody takes one clock for the other.
+const WALL_MS: u64 = 1_800_000_000_000;
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) random: Random,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) server: Server,
+    pub(crate) outside: Outside,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) model: Model,
+    /// Every shard gets all news, once and in order.
+    news_are_whole: bool,
+    pub(crate) reader: Reader,
+    epochs: Arc<AtomicU64>,
+}
+
+/// What is gone after a crash.
+pub(crate) struct Server {
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) people: Arc<People>,
+    cache: Arc<Membership>,
+    /// Inputs on their way to each shard.
+    pub(crate) coming: Vec<Vec<Input>>,
+    /// News that are overtaken.
+    pub(crate) late: Vec<Vec<Arc<News>>>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, limits: Limits, chances: Chances, keep_trace: bool) -> World {
+        let mut random = Random::seeded(seed);
+        let limits = Arc::new(limits);
+        let (memory, epochs) = (Memory::default(), Arc::new(AtomicU64::new(0)));
+        let (server, committer) = start(&memory, &limits, &epochs, 0);
+        let office = Office {
+            committer,
+            drafts: Vec::new(),
+            random: Random::seeded(random.next()),
+            dirty: false,
+        };
+        let outside = Outside {
+            sockets: Sockets::default(),
+            lookups: Vec::new(),
+            office: RefCell::new(office),
+            random: Random::seeded(random.next()),
+            trace: Trace::new(keep_trace),
+            moment: Moment { now_ns: 0, wall_ms: WALL_MS },
+            memory: memory.clone(),
+            limits: limits.clone(),
+            chances,
+            plant: Plant::Nothing,
+        };
+        let reader = Store::in_memory(&memory).reader().expect("memory is always there");
+        let (clients, model) = (Vec::new(), Model::default());
+        let news_are_whole = chances.news_are_whole();
+        World { random, limits, server, outside, clients, model, news_are_whole, reader, epochs }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.outside.moment.now_ns / 1_000_000
+    }
+
+    fn note(&mut self, what: u64, words: impl FnOnce() -> String) {
+        let at_ms = self.now_ms();
+        self.outside.trace.note(what, || format!("{at_ms:>7} {}", words()));
+    }
+
+    /// Lets one shard do something, and write what came of it.
+    pub(crate) fn turn<T>(
+        &mut self,
+        shard: usize,
+        act: impl FnOnce(&mut Shard, &mut Door<'_>) -> T,
+    ) -> T {
+        let chances = self.outside.chances;
+        let machine = &mut self.server.shards[shard];
+        machine.turn(self.outside.moment.now_ns);
+        let mut door = Door { shard, outside: &mut self.outside };
+        let done = act(machine, &mut door);
+        if !door.outside.random.chance(chances.unflushed) {
+            machine.flush_all(&mut door);
+        }
+        self.look();
+        done
+    }
+
+    /// Shows the model what was committed.
+    fn look(&mut self) {
+        if std::mem::take(&mut self.outside.office.get_mut().dirty) {
+            self.model.refresh(&mut self.reader);
+        }
+    }
+
+    /// A client opens a connection and says hello.
+    pub(crate) fn connect(&mut self, client: usize) {
+        let shard = self.random.below(SHARDS);
+        let space = match self.outside.chances {
+            Chances::NONE => 1 << 20,
+            _ => self.random.of(30..=3000) as usize,
+        };
+        self.note(1, || format!("client {client} connects to shard {shard}"));
+        let (now_ms, wall_ms) = (self.now_ms(), self.outside.moment.wall_ms);
+        let device = &mut self.clients[client];
+        let token = device.token(wall_ms);
+        let in_upgrade = self.random.chance(300);
+        let bearer = in_upgrade.then(|| Box::from(token.as_str()));
+        self.server.shards[shard].turn(self.outside.moment.now_ns);
+        let address = self.server.shards[shard].open(bearer);
+        let socket = self.outside.sockets.open(shard, address, space);
+        let with_token = (!in_upgrade).then_some(token.as_str());
+        device.hello(socket, with_token, &mut self.random, now_ms);
+        for (room, _) in &device.grants {
+            self.model.may_be_granted(&device.user, room);
+        }
+        self.post(client);
+    }
+
+    /// What a client has to say goes under way.
+    pub(crate) fn post(&mut self, client: usize) {
+        let now_ms = self.now_ms();
+        let device = &mut self.clients[client];
+        device.tick(&mut self.random, now_ms);
+        let mut bytes = Vec::new();
+        let Some(socket) = device.frames(&mut self.random, &mut bytes) else { return };
+        if let Some(socket) = self.outside.sockets.get(socket) {
+            socket.up.extend_from_slice(&bytes);
+        }
+    }
+
+    /// The client's end of a connection goes.
+    pub(crate) fn cut(&mut self, client: usize) {
+        if let Some(line) = &self.clients[client].line {
+            let socket = line.socket;
+            self.note(2, || format!("client {client} is cut"));
+            self.outside.sockets.hang_up(socket, &mut self.random);
+            self.clients[client].cut();
+        }
+    }
+
+    /// At most `most` bytes reach the server; the end of a connection does behind the last of them.
+    pub(crate) fn upload(&mut self, id: SocketId, most: usize) {
+        let Some(socket) = self.outside.sockets.get(id) else { return };
+        let (shard, address) = (socket.shard, socket.address);
+        if socket.server_left || socket.paused && !socket.client_left {
+            return;
+        }
+        if socket.up.is_empty() || socket.paused {
+            if socket.client_left {
+                self.turn(shard, |machine, door| machine.closed(address, door));
+            }
+            return;
+        }
+        let rest = socket.up.split_off(socket.up.len().min(most));
+        let mut some = std::mem::replace(&mut socket.up, rest);
+        self.note(3, || format!("socket {id}: {} bytes up", some.len()));
+        self.outside.trace.bytes(&some);
+        self.turn(shard, |machine, door| {
+            machine.received(address, &mut some, door);
+            if !machine.reads(address)
+                && let Some(socket) = door.outside.sockets.get(id)
+            {
+                socket.paused = true;
+            }
+        });
+    }
+
+    /// At most `most` bytes reach a client.
+    pub(crate) fn download(&mut self, client: usize, most: usize) {
+        let Some(id) = self.clients[client].line.as_ref().map(|line| line.socket) else { return };
+        let Some(socket) = self.outside.sockets.get(id) else { return };
+        let rest = socket.down.split_off(socket.down.len().min(most));
+        let some = std::mem::replace(&mut socket.down, rest);
+        let over = socket.down.is_empty() && (socket.server_left || socket.finished);
+        let owed = socket.full && socket.down.len() < socket.space;
+        let (shard, address) = (socket.shard, socket.address);
+        if !some.is_empty() {
+            self.note(4, || format!("client {client}: {} bytes", some.len()));
+            let mut hearing = Hearing {
+                model: &mut self.model,
+                news_are_whole: self.news_are_whole,
+                now_ms: self.outside.moment.now_ns / 1_000_000,
+                wall_ms: self.outside.moment.wall_ms,
+                jump: self.limits.jump,
+                jump_max: self.limits.jump_max,
+            };
+            self.clients[client].hear(some, &mut hearing);
+            self.post(client);
+        }
+        if over {
+            return self.cut(client);
+        }
+        if owed && !self.outside.sockets.get(id).is_none_or(|socket| socket.server_left) {
+            if let Some(socket) = self.outside.sockets.get(id) {
+                socket.full = false;
+            }
+            self.turn(shard, |machine, door| machine.writable(address, door));
+        }
+    }
+
+    /// Some of what waits for a commit is committed.
+    pub(crate) fn commit(&mut self, most: usize) {
+        let outside = &mut self.outside;
+        if outside.office.get_mut().drafts.is_empty() {
+            return;
+        }
+        let (chances, moment, memory) = (outside.chances, outside.moment, outside.memory.clone());
+        outside.office.get_mut().commit(most, &chances, &memory, moment);
+        self.note(5, || "a commit".to_owned());
+        self.look();
+    }
+
+    /// The application's own wish.
+    pub(crate) fn wish(&mut self, room: &str, author: Author, wish: Wish) {
+        self.model.may_be(room);
+        let (room, submitted_ns) = (room_id(room), self.outside.moment.now_ns);
+        let reply = Reply::Call(Box::new(drop));
+        let draft = Draft { room, author, wish, veto: None, reply, submitted_ns };
+        self.outside.office.get_mut().drafts.push(draft);
+    }
+
+    /// A reader answers one of the questions.
+    pub(crate) fn answer(&mut self, place: usize) {
+        let Lookup { shard, from, token, question } = self.outside.lookups.remove(place);
+        let failing = self.random.chance(self.outside.chances.lookup_fails);
+        self.outside.memory.fail_reads(u32::from(failing));
+        let answer = match &question {
+            Question::Identity(token) => Answer::Identity(judge(token, self.outside.moment)),
+            question => {
+                let (hub, cache) = (&self.server.hub, &self.server.cache);
+                answer(question, &mut self.reader, cache, hub.gauge()).0
+            }
+        };
+        self.outside.memory.fail_reads(0);
+        if let (Answer::Failed, Question::Standings { rooms, .. }) = (&answer, &question) {
+            rooms.iter().for_each(|room| self.server.hub.learn(room, None));
+        }
+        self.note(6, || format!("an answer to {question:?}"));
+        self.server.coming[shard].push(Input::Answer { to: from, token, answer });
+    }
+
+    /// Takes what is in a shard's inbox under way, and mistreats the news.
+    fn collect(&mut self, shard: usize) {
+        let mut inputs = Vec::new();
+        self.server.hub.inboxes()[shard].queue.take(&mut inputs);
+        let chances = self.outside.chances;
+        for input in inputs {
+            let Input::News(news) = input else {
+                self.server.coming[shard].push(input);
+                continue;
+            };
+            let news = match self.outside.plant {
+                Plant::SkippedKick => without_removals(&news),
+                Plant::Nothing | Plant::DoubleDelivery => news,
+            };
+            if self.random.chance(chances.news_lost) {
+                self.note(7, || format!("news of {} are lost", news.id));
+                continue;
+            }
+            if self.random.chance(chances.news_doubled) {
+                self.server.late[shard].push(news.clone());
+            }
+            if self.random.chance(chances.news_late) {
+                self.server.late[shard].push(news);
+            } else {
+                self.server.coming[shard].push(Input::News(news));
+            }
+        }
+    }
+
+    /// A shard gets at most `most` of its inputs.
+    pub(crate) fn hand_over(&mut self, shard: usize, most: usize) {
+        self.collect(shard);
+        let coming = &mut self.server.coming[shard];
+        let some = coming.len().min(most);
+        let mut inputs: Vec<Input> = coming.drain(..some).collect();
+        self.note(8, || format!("shard {shard} gets {some} inputs"));
+        self.turn(shard, |machine, door| machine.take(&mut inputs, door));
+    }
+
+    /// News that were overtaken arrive.
+    pub(crate) fn hand_over_late(&mut self, shard: usize) {
+        let late = std::mem::take(&mut self.server.late[shard]);
+        self.server.coming[shard].extend(late.into_iter().map(Input::News));
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.outside.moment.now_ns += ms * 1_000_000;
+        self.outside.moment.wall_ms += ms;
+        self.note(9, || format!("{ms} ms pass"));
+        let now_ms = self.now_ms();
+        self.server.hub.expire_typing(now_ms);
+        self.server.cache.sweep(self.outside.moment.now_ns);
+        for shard in 0..SHARDS {
+            self.turn(shard, |machine, door| machine.pass_time(door));
+        }
+    }
+
+    /// The server is gone and another one starts from what was committed.
+    pub(crate) fn crash(&mut self) {
+        self.note(10, || "the server crashes".to_owned());
+        self.outside.sockets.crash(&mut self.random);
+        self.outside.lookups.clear();
+        let now_ns = self.outside.moment.now_ns;
+        let (server, committer) = start(&self.outside.memory, &self.limits, &self.epochs, now_ns);
+        self.server = server;
+        let office = self.outside.office.get_mut();
+        office.committer = committer;
+        office.drafts.clear();
+    }
+}
+
+/// A server on what is stored.
+fn start(
+    memory: &Memory,
+    limits: &Arc<Limits>,
+    epochs: &Arc<AtomicU64>,
+    now_ns: u64,
+) -> (Server, Committer) {
+    let store = Store::in_memory(memory);
+    let inbox = |_| Arc::new(Inbox::new(limits.shard_queue, || ()));
+    let hub = Arc::new(Hub::new(limits, (0..SHARDS).map(inbox).collect(), Gauge::default()));
+    let ttl = Duration::from_secs(limits.membership_ttl_s);
+    let cache = Arc::new(Membership::new(limits.membership_entries, ttl));
+    let people = Arc::new(People::default());
+    let shared = Shared {
+        hub: hub.clone(),
+        cache: cache.clone(),
+        people: people.clone(),
+        limits: limits.clone(),
+    };
+    let counters: Vec<Arc<Counters>> = (0..=SHARDS).map(|_| Arc::default()).collect();
+    let shard = |id| Shard::new(id, &shared, counters[id].clone(), now_ns);
+    let shards = (0..SHARDS).map(shard).collect();
+    let epochs = epochs.clone();
+    let epoch = move || {
+        let number = epochs.fetch_add(1, Ordering::Relaxed);
+        Epoch::parse(&format!("e{number}")).expect("it is a letter and digits")
+    };
+    let committer = Committer::new(
+        store.writer().expect("memory is always there"),
+        hub.clone(),
+        cache.clone(),
+        limits.clone(),
+        counters[SHARDS].clone(),
+        Box::new(epoch),
+    );
+    let committer = committer.expect("no fault is planted now");
+    let lists = || (0..SHARDS).map(|_| Vec::new()).collect();
+    let late = (0..SHARDS).map(|_| Vec::new()).collect();
+    (Server { shards, counters, hub, people, cache, coming: lists(), late }, committer)
+}
+
+fn without_removals(news: &News) -> Arc<News> {
+    Arc::new(News {
+        id: news.id.clone(),
+        view: news.view,
+        slabs: news.slabs.clone(),
+        removals: Vec::new(),
+        gone: news.gone,
+        committed_ns: news.committed_ns,
+    })
+}

@@ -1,0 +1,138 @@
+//! Tokens and keys: who they let in, and until when.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::client::{Client, Ended, Heard};
+use crate::server::{PATIENCE, Place, wait_for};
+
+/// What an operator does is in force by then.
+const IN_FORCE: Duration = Duration::from_secs(1);
+
+/// The same, with time for the machine to tell us.
+const SEEN: Duration = Duration::from_millis(1500);
+
+fn closed(code: u16) -> Ended {
+    Ended { bye: Some((u64::from(code), None)), close: Some(code) }
+}
+
+#[test]
+fn a_token_that_ends_ends_its_connection() {
+    let server = Place::new().open();
+    server.room("garden", "group", &["ada"]);
+    let from = Instant::now();
+    let token = server.token_for("ada", 3);
+    let (mut ada, _) = Client::welcome(&server, &token, json!([["garden"]]));
+    let due = ada.object();
+    assert_eq!(due["t"], "auth_due");
+    assert!(due["in_ms"].as_u64().is_some_and(|ms| (1..=3000).contains(&ms)), "{due}");
+    assert_eq!(ada.end(), closed(4101));
+    assert!((1..5).contains(&from.elapsed().as_secs()), "after {:?}", from.elapsed());
+}
+
+#[test]
+fn a_token_that_is_renewed_does_not() {
+    let server = Place::new().open();
+    server.room("garden", "group", &["ada"]);
+    let (mut ada, _) = Client::welcome(&server, &server.token_for("ada", 2), json!([["garden"]]));
+    assert_eq!(ada.object()["t"], "auth_due");
+    let said = ada.ask(json!({"t": "auth", "token": server.token("ada")}));
+    assert!(said["t"] == "ok" && said["exp"].is_u64(), "{said}");
+    // Past the end of the first one nothing comes: no warning, no close.
+    assert_eq!(ada.hear_by(Instant::now() + Duration::from_secs(3)), None);
+    assert_eq!(ada.send("garden", "c1")["t"], "ok");
+}
+
+#[test]
+fn a_token_of_someone_else_ends_the_connection() {
+    let server = Place::new().open();
+    server.room("garden", "group", &["ada", "bob"]);
+    let mut ada = Client::join(&server, "ada", &["garden"]);
+    let said = ada.ask(json!({"t": "auth", "token": server.token("bob")}));
+    assert_eq!(said["code"], "unauthorized", "{said}");
+    assert_eq!(ada.end(), closed(4003));
+}
+
+#[test]
+fn tokens_that_are_not_good_are_told_apart() {
+    let server = Place::new().open();
+    let good = server.token("ada");
+    let (message, _) = good.rsplit_once('.').expect("a signature");
+    for (token, code) in [
+        (json!(null), 4100),
+        (json!(""), 4100),
+        (json!("nonsense"), 4102),
+        (json!(format!("{message}.AAAA")), 4102),
+        (json!(server.key), 4102),
+    ] {
+        let mut client = Client::upgrade(server.public, "").expect("an upgrade");
+        let mut hello = json!({"t": "hello", "rooms": []});
+        if !token.is_null() {
+            hello["token"] = token.clone();
+        }
+        let said = client.ask(hello);
+        assert_eq!(said["code"], "unauthorized", "{token}: {said}");
+        assert_eq!(client.end(), closed(code), "{token}");
+    }
+}
+
+#[test]
+fn a_revoked_user_is_out_everywhere_within_a_second() {
+    let server = Place::new().open();
+    server.room("garden", "group", &["ada", "bob"]);
+    let token = server.token("ada");
+    let mut devices: Vec<Client> =
+        (0..5).map(|_| Client::welcome(&server, &token, json!([["garden"]])).0).collect();
+    let mut bob = Client::join(&server, "bob", &["garden"]);
+    server.done("POST", "/v1/users/ada/revoke", "");
+    let by = Instant::now() + IN_FORCE;
+    bob.send("garden", "behind her back");
+    for device in &mut devices {
+        let mut ended = Ended { bye: None, close: None };
+        loop {
+            match device.hear_by(by).expect("it ends within a second") {
+                Heard::Line(line) if line.contains("\"bye\"") => ended.bye = Some((4103, None)),
+                Heard::Line(line) => panic!("she heard {line}"),
+                Heard::Close(code) => ended.close = Some(code),
+                Heard::End => break,
+            }
+        }
+        assert_eq!(ended, closed(4103));
+    }
+    // Neither here nor after a restart is the token good again; one from later is.
+    let place = server.place.clone();
+    drop(server);
+    let server = place.open();
+    let mut again = Client::upgrade(server.public, "").expect("an upgrade");
+    let said = again.ask(json!({"t": "hello", "token": token, "rooms": []}));
+    assert_eq!(said["code"], "unauthorized", "{said}");
+    assert_eq!(again.end(), closed(4103));
+    let answer = server.call_as(&token, "GET", "/v1/rooms", "");
+    assert_eq!(answer.status, 401, "{answer:?}");
+    wait_for("a token from later is good", PATIENCE, || {
+        let mut later = Client::upgrade(server.public, "").expect("an upgrade");
+        let token = server.token_for("ada", 60);
+        later.ask(json!({"t": "hello", "token": token, "rooms": [["garden"]]}))["t"] == "ok"
+    });
+}
+
+#[test]
+fn keys_come_and_go_within_a_second_while_the_server_runs() {
+    let place = Place::new();
+    let server = place.open();
+    server.room("garden", "group", &["ada"]);
+    let made = place.command(&["key", "create", "--name", "crm", "--scope", "read"]);
+    let key = String::from_utf8(made.stdout).expect("a key").trim().to_owned();
+    assert!(key.starts_with("tk_"), "{:?}", made.status);
+    place.hide(&key);
+    let path = "/v1/rooms/garden/log";
+    let status = || server.call_as(&key, "GET", path, "").status;
+    let took = wait_for("the key is known", PATIENCE, || status() == 200);
+    assert!(took < SEEN, "it took {took:?}");
+    let put = server.call_as(&key, "PUT", "/v1/rooms/attic", "{}");
+    assert_eq!(put.status, 403, "its scope is read: {put:?}");
+    assert!(place.command(&["key", "revoke", "--name", "crm"]).status.success());
+    let took = wait_for("the key is refused", PATIENCE, || status() == 401);
+    assert!(took < SEEN, "it took {took:?}");
+}

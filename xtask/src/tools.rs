@@ -1,0 +1,118 @@
+//! Tools: what the tests need beside a Rust toolchain; what is missing is installed, or named.
+//!
+//! Never: changes what is there already. Programs of the project's own choice go to `target/tools`.
+
+use std::path::{Path, PathBuf};
+
+use crate::run::{Done, root, show, version};
+
+/// Programs of the system, what tells their version, and the Debian package that has them.
+const PACKAGES: &[(&str, &str)] = &[
+    ("cc --version", "gcc"),
+    ("git --version", "git"),
+    ("chromium --version", "chromium"), // the page's tests
+    ("strace -V", "strace"),            // a disk that fails
+];
+
+/// The oldest that has the test runner and the sockets that the page's tests use; Debian's own is older.
+const NODE_MAJOR: u32 = 20;
+
+const NEXTEST: &str = "0.9.143";
+const DENY: &str = "0.20.2";
+
+/// Where `cargo-deny` stands after [`run`].
+pub(crate) fn deny() -> PathBuf {
+    root().join("target/tools/bin/cargo-deny")
+}
+
+/// Installs what is missing; every one that cannot be had is named.
+pub(crate) fn run() -> Done {
+    let mut missing: Vec<String> =
+        [packages(), node(), nextest(), cargo_deny()].into_iter().filter_map(Result::err).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    missing
+        .insert(0, "the tests cannot be run, this is missing and could not be installed:".into());
+    Err(missing.join("\n  "))
+}
+
+fn packages() -> Done {
+    let absent: Vec<&str> =
+        PACKAGES.iter().filter(|(call, _)| !told(call)).map(|(_, package)| *package).collect();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let names = absent.join(" ");
+    let sudo = if is_root() { "" } else { "sudo " };
+    show(&format!("{sudo}apt-get update -q"))
+        .and_then(|()| {
+            show(&format!("{sudo}apt-get install -q -y --no-install-recommends {names}"))
+        })
+        .map_err(|why| format!("Debian's packages {names}: {why}"))?;
+    match PACKAGES.iter().find(|(call, _)| !told(call)) {
+        Some((call, package)) => Err(format!("`{call}` still fails with {package} installed")),
+        None => Ok(()),
+    }
+}
+
+fn node() -> Done {
+    let found = version("node --version").ok_or("node and npm: not found")?;
+    if node_major(&found).is_none_or(|major| major < NODE_MAJOR) {
+        return Err(format!("node {found}: must be {NODE_MAJOR} or newer"));
+    }
+    let npm = version("npm --version").ok_or("npm: not found beside node")?;
+    println!("node {found}, npm {npm}");
+    Ok(())
+}
+
+fn node_major(version: &str) -> Option<u32> {
+    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+fn nextest() -> Done {
+    if told("cargo nextest --version") {
+        return Ok(());
+    }
+    // Into cargo's own folder, since `cargo nextest` is looked for there.
+    show(&format!("cargo install --locked cargo-nextest@{NEXTEST}"))
+}
+
+/// Its own build folder, so that another version of it is not built from nothing; without optimisation, since
+/// it runs for a second and takes twice the time to build otherwise.
+fn cargo_deny() -> Done {
+    let there = version(&format!("{} --version", deny().display()));
+    if there.is_some_and(|there| there == format!("cargo-deny {DENY}")) {
+        println!("cargo-deny {DENY}");
+        return Ok(());
+    }
+    show(&format!(
+        "cargo install --locked --debug --config profile.dev.debug=0 --root target/tools \
+         --target-dir target/tools-build cargo-deny@{DENY}"
+    ))
+}
+
+/// Whether `call` answers; its version is shown.
+fn told(call: &str) -> bool {
+    let answer = version(call);
+    if let Some(answer) = &answer {
+        println!("{answer}");
+    }
+    answer.is_some()
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    Path::new("/proc/self").metadata().is_ok_and(|own| own.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_number_of_a_node_version_is_read() {
+        assert_eq!(node_major("v20.20.2"), Some(20));
+        assert_eq!(node_major("20"), None);
+    }
+}
