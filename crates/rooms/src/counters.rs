@@ -23,9 +23,10 @@ pub enum Verb {
     Commit,
     /// An event was handed to the shards after its commit.
     Publish,
-    /// An event was queued for one connection that hears it live: since its commit.
+    /// An event was queued for one connection that hears it live: since its commit. Those that are read from
+    /// the log are not counted.
     Deliver,
-    /// An object was given to the kernel: since it was queued.
+    /// The last byte of an object was given to the kernel: since the turn began in which that happened.
     Send,
 }
 

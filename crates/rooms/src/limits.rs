@@ -59,7 +59,7 @@ pub struct Limits {
     pub connections_per_user: usize,
     /// Most connections of one shard.
     pub connections_per_shard: usize,
-    /// Most drafts waiting for a commit, those being committed included.
+    /// Most drafts waiting for a commit, those being committed not counted.
     pub commit_queue: usize,
     /// Most drafts of one commit.
     pub commit_batch: usize,

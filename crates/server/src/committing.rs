@@ -27,14 +27,14 @@ impl Alarm {
         self.bell.notify_one();
     }
 
-    /// Sleeps until someone rings or the time is over. True if someone rang.
-    pub(crate) fn sleep(&self, at_most: Duration) -> bool {
+    /// Sleeps until someone rings or the time is over.
+    pub(crate) fn sleep(&self, at_most: Duration) {
         let rung = self.rung.lock().expect("no one panics at the alarm");
         let (mut rung, _) = self
             .bell
             .wait_timeout_while(rung, at_most, |rung| !*rung)
             .expect("no one panics at the alarm");
-        std::mem::take(&mut *rung)
+        *rung = false;
     }
 }
 
@@ -53,7 +53,13 @@ impl Committing {
     /// Commits what waits until it is told to stop and nothing waits any more: a thread's whole life.
     pub(crate) fn run(mut self) {
         let mut drafts = Vec::new();
+        let mut tidied_ns = self.clock.now_ns();
         loop {
+            // Also under steady traffic, or what is over would pile up.
+            if self.clock.now_ns() >= tidied_ns + IDLE.as_nanos() as u64 {
+                self.tidy();
+                tidied_ns = self.clock.now_ns();
+            }
             self.drafts.take_some(self.batch_max, &mut drafts);
             if !drafts.is_empty() {
                 let after = self.committer.commit(&mut drafts, &*self.clock);
@@ -63,13 +69,13 @@ impl Committing {
             if self.stop.load(Ordering::Acquire) && self.drafts.is_empty() {
                 return;
             }
-            if self.drafts.may_sleep() && !self.alarm.sleep(IDLE) {
-                self.tidy();
+            if self.drafts.may_sleep() {
+                self.alarm.sleep(IDLE);
             }
         }
     }
 
-    /// Nothing waits: heals, or cleans a little.
+    /// Heals, or cleans a little.
     fn tidy(&mut self) {
         if self.fails.load(Ordering::Acquire) {
             let probed = self.committer.probe();

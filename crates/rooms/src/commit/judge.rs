@@ -7,7 +7,7 @@ use tertulia_protocol::command::Settings;
 use tertulia_protocol::event::{Content, Why};
 use tertulia_protocol::reply::Stored;
 use tertulia_protocol::{Role, RoomId, RoomKind, UserId};
-use tertulia_store::{Head, Remembered, Room, Standing, Writer};
+use tertulia_store::{Head, ROOM_NO_MAX, Remembered, Room, SEQ_MAX, Standing, Writer};
 
 use super::active::Active;
 use super::batch::Batch;
@@ -15,6 +15,9 @@ use super::{Committer, unavailable};
 use crate::draft::{Author, Done, Draft, Outcome, Say, Wish};
 use crate::permission::{self, Action, Actor};
 use crate::refusal::Refusal;
+
+/// Most events that one draft makes: who joins with a role makes two.
+const EVENTS_OF_A_DRAFT: u64 = 2;
 
 /// A draft in its room, and what is needed to judge it.
 struct Case<'a> {
@@ -36,6 +39,9 @@ impl Committer {
         } else {
             self.rooms.find(&mut self.writer, &draft.room).map_err(|e| unavailable(&e))?
         };
+        if found.as_ref().is_some_and(|active| active.room.head.seq + EVENTS_OF_A_DRAFT > SEQ_MAX) {
+            return Err(Refusal::Forbidden("the room's log is full, make another room"));
+        }
         let Some(active) = found else {
             return match (&draft.veto, &draft.wish) {
                 (Some(veto), _) => Err(veto.clone()),
@@ -77,6 +83,9 @@ impl Committer {
             if stored + batch.made_by(user) >= limit {
                 return Err(Refusal::TooManyRooms { limit });
             }
+        }
+        if batch.last_no().0 >= ROOM_NO_MAX {
+            return Err(Refusal::TooManyRooms { limit: ROOM_NO_MAX });
         }
         let room = Room {
             no: batch.next_no(by),

@@ -144,7 +144,7 @@ impl Committer {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
 
-    /// Memberships first, then news, then acks: whoever hears an ack can trust all the rest.
+    /// Memberships first, so that whoever hears of anything else can trust them; acks and news go together.
     fn tell(
         &mut self,
         drafts: &mut Vec<Draft>,

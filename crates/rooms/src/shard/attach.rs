@@ -136,7 +136,9 @@ impl Shard {
                 && !self.cache.is_current(&sub.room, ready.plan.version)
             {
                 match self.authorise(place, &sub.room, Action::Read, &Hand::default()) {
-                    Seen::May(view, ..) if view.epoch == ready.plan.view.epoch => {}
+                    Seen::May(view, _, version) if view.epoch == ready.plan.view.epoch => {
+                        ready.plan.version = version;
+                    }
                     Seen::MayNot(refusal) => *one = Err(refusal),
                     Seen::May(..) | Seen::Ask => {
                         *one = Err(Refusal::Unavailable("the room changed meanwhile, try again"));
@@ -251,18 +253,24 @@ impl Shard {
         if more && upto == plan.base {
             return;
         }
-        let room = self.enter(id).filter(|room| {
+        let entered = self.enter(id);
+        let room = entered.filter(|room| {
             let room = &self.rooms[*room as usize];
             room.no == plan.view.no && room.epoch == plan.view.epoch
         });
-        let Some(room) = room else {
+        // Looked at after entering: a removal from before may have come too early to be told to this shard,
+        // one from after comes as news.
+        let Some(room) = room.filter(|_| self.cache.is_current(id, plan.version)) else {
+            if let Some(room) = entered {
+                self.leave_if_empty(room);
+            }
             // It changed between the authorisation and now. The client asks again and is told what it is.
             self.reply(place, |out| reply::put_lag(out, id));
             return;
         };
         let then = if more { Then::Page(upto) } else { Then::Live };
         self.serial = self.serial.wrapping_add(1);
-        let behind = Behind::new(plan.base, page, then);
+        let behind = Behind::new(plan.base, page, then, plan.view.head.seq);
         let serial = self.serial;
         let attachment = Attachment { room, serial, slot: 0, behind: Some(Box::new(behind)) };
         let connection = &mut self.connections[place as usize];
@@ -457,13 +465,19 @@ impl Shard {
         let left = &mut self.rooms[room as usize];
         left.behind -= u32::from(gone.behind.is_some());
         left.ahead.retain(|ahead| *ahead != place);
+        self.leave_if_empty(room);
+        true
+    }
+
+    /// A room that nobody here hears any more is not listened to.
+    fn leave_if_empty(&mut self, room: u32) {
+        let left = &self.rooms[room as usize];
         if left.live.is_empty() && left.behind == 0 {
             let left = self.rooms.remove(room as usize);
             self.rooms_by_id.remove(&left.id);
             self.rooms_by_no.remove(&left.no);
             self.hub.unlisten(self.id, &left.id);
         }
-        true
     }
 
     /// Detaches with a word why.

@@ -118,6 +118,8 @@ pub(crate) struct Behind {
     pub(crate) page: Option<Arc<Slab>>,
     pub(crate) then: Then,
     pub(crate) waits: Waits,
+    /// Where the log stood when this was authorised: removals up to there are accounted for.
+    pub(crate) authorised: Seq,
 }
 
 /// What a reader of the log has to wait for.
@@ -132,8 +134,16 @@ pub(crate) enum Waits {
 }
 
 impl Behind {
-    pub(crate) fn new(cursor: Seq, page: Option<Arc<Slab>>, then: Then) -> Behind {
-        Behind { cursor, page, then, waits: Waits::Nothing }
+    pub(crate) fn new(cursor: Seq, page: Option<Arc<Slab>>, then: Then, authorised: Seq) -> Behind {
+        Behind { cursor, page, then, waits: Waits::Nothing, authorised }
+    }
+
+    /// The user was removed by the event `at`. A page ends before it anyway, the first of several removals
+    /// counts, and whoever was authorised behind it has come back since.
+    pub(crate) fn end_at(&mut self, at: Seq, code: Code) {
+        if self.then == Then::Live && self.authorised < at {
+            self.then = Then::Drop(at, code);
+        }
     }
 }
 

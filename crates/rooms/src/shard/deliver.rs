@@ -57,10 +57,13 @@ impl Shard {
             }
         }
         let position = position.max(slab.before());
+        let mut queued = 0;
         for removal in removals.iter().filter(|removal| removal.at <= slab.last()) {
-            self.remove_user(room, removal, slab, position);
+            queued += self.remove_user(room, removal, slab, position);
         }
-        let Some(entry) = self.rooms.get_mut(room as usize) else { return };
+        let Some(entry) = self.rooms.get_mut(room as usize) else {
+            return self.count_delivered(queued, committed_ns, ports);
+        };
         entry.position = slab.last();
         let range = slab.range(position, slab.last());
         let events = (slab.last() - position) as u32;
@@ -68,14 +71,18 @@ impl Shard {
         // Backwards: a listener that lags leaves the list, and the last one takes its slot.
         for slot in (0..listeners).rev() {
             let listener = self.rooms[room as usize].live[slot];
-            self.deliver(listener, slab, range.clone(), events, ports);
+            queued += u64::from(self.deliver(listener, slab, range.clone(), events, ports));
             if self.rooms.get(room as usize).is_none() {
                 break;
             }
         }
-        let took = ports.now_ns().saturating_sub(committed_ns);
-        self.counters.verb(Verb::Deliver).observe(took, listeners as u64 * u64::from(events));
+        self.count_delivered(queued, committed_ns, ports);
         self.join_those_ahead(room, ports);
+    }
+
+    fn count_delivered(&self, events: u64, committed_ns: u64, ports: &impl Ports) {
+        let took = ports.now_ns().saturating_sub(committed_ns);
+        self.counters.verb(Verb::Deliver).observe(took, events);
     }
 
     /// The room has moved on: whoever had read past it may be level with it now.
@@ -93,7 +100,8 @@ impl Shard {
         }
     }
 
-    /// Queues a range of a slab for one live listener, or detaches what does not fit.
+    /// Queues a range of a slab for one live listener, or detaches what does not fit. Says how many events
+    /// were queued.
     fn deliver(
         &mut self,
         Listener { place, serial }: Listener,
@@ -101,13 +109,13 @@ impl Shard {
         range: Range<u32>,
         events: u32,
         ports: &mut impl Ports,
-    ) {
+    ) -> u32 {
         if self.is_over(place, range.len(), events) {
             self.make_space(place, range.len(), events, ports);
             // It may have been this room that had to go.
             let attachments = &self.connections[place as usize].attachments;
             if attachments.iter().all(|attachment| attachment.serial != serial) {
-                return;
+                return 0;
             }
         }
         let connection = &mut self.connections[place as usize];
@@ -116,6 +124,7 @@ impl Shard {
         }
         self.links.events(&mut connection.out, serial, slab, range, events);
         self.touch(place);
+        events
     }
 
     fn is_over(&self, place: u32, bytes: usize, objects: u32) -> bool {
@@ -158,7 +167,8 @@ impl Shard {
             let connection = &mut self.connections[listener.place as usize];
             connection.reading += 1;
             if let Some(attachment) = connection.attachment(room) {
-                attachment.behind = Some(Box::new(Behind::new(position, None, Then::Live)));
+                attachment.behind =
+                    Some(Box::new(Behind::new(position, None, Then::Live, position)));
             }
         }
         for listener in live {
@@ -167,14 +177,22 @@ impl Shard {
         self.join_those_ahead(room, ports);
     }
 
-    /// The user's connections hear the room up to the event that removed them, and then no more.
-    fn remove_user(&mut self, room: u32, removal: &Removal, slab: &Arc<Slab>, position: Seq) {
-        let Some(places) = self.users.get(&removal.user).cloned() else { return };
+    /// The user's connections hear the room up to the event that removed them, and then no more. Says how
+    /// many events were queued.
+    fn remove_user(
+        &mut self,
+        room: u32,
+        removal: &Removal,
+        slab: &Arc<Slab>,
+        position: Seq,
+    ) -> u64 {
+        let Some(places) = self.users.get(&removal.user).cloned() else { return 0 };
+        let mut queued = 0;
         for place in places {
             let connection = &mut self.connections[place as usize];
             let Some(attachment) = connection.attachment(room) else { continue };
             match &mut attachment.behind {
-                Some(behind) => behind.then = Then::Drop(removal.at, removal.code),
+                Some(behind) => behind.end_at(removal.at, removal.code),
                 None => {
                     let upto = removal.at.max(position);
                     let range = slab.range(position, upto);
@@ -182,11 +200,13 @@ impl Shard {
                     if events > 0 {
                         self.links.events(&mut connection.out, serial, slab, range, events);
                         self.touch(place);
+                        queued += u64::from(events);
                     }
                     self.drop_room(place, room, removal.code);
                 }
             }
         }
+        queued
     }
 
     fn drop_everyone(&mut self, room: u32, code: Code) {

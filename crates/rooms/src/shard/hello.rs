@@ -16,6 +16,7 @@ use super::{Ports, Shard};
 use crate::identity::{Identity, Verdict};
 use crate::lookup::Question;
 use crate::people::Seat;
+use crate::permission;
 use crate::rates::Bucket;
 use crate::refusal::Refusal;
 
@@ -247,11 +248,11 @@ impl Shard {
         let who = self.connections[place as usize].who.as_ref();
         let user = who.expect("only someone who said hello renews").user.clone();
         let no = self.rooms[room as usize].no;
-        let stored = self.cache.get(id, no, &user, self.now_ns);
-        let is_member =
-            stored.is_some_and(|standing| crate::permission::role(standing, None).is_some());
-        if !is_member {
-            self.drop_room(place, room, Code::Forbidden);
+        match self.cache.get(id, no, &user, self.now_ns) {
+            Some(standing) if permission::role(standing, None).is_some() => {}
+            Some(_) => self.drop_room(place, room, Code::Forbidden),
+            // It is not at hand whether one is stored: the client asks again and is told.
+            None => self.lag(place, room),
         }
     }
 

@@ -176,7 +176,12 @@ impl Shard {
         let due = self.wheel.enter(place, hello_by);
         self.connections[place as usize].due = due;
         self.counters.connections.set(self.connections.len() as u64);
-        Address { place, generation: self.generation }
+        let address = Address { place, generation: self.generation };
+        if self.draining {
+            // It was granted before the server began to hand over.
+            self.leaving.push((self.tick, address));
+        }
+        address
     }
 
     /// Begins a turn: what follows happens at this time.

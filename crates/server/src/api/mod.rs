@@ -127,6 +127,14 @@ fn changed(status: StatusCode, done: Done) -> Response {
 fn not_read(error: Option<tertulia_store::Error>) -> Problem {
     match error {
         None => Refusal::Unavailable("too much waits to be read, try again").into(),
+        Some(error @ tertulia_store::Error::Damaged(_)) => {
+            let id = crate::random::number();
+            tracing::error!(
+                fault.id = format!("{id:016x}"),
+                "a request could not be read: {error}"
+            );
+            Refusal::Internal(id).into()
+        }
         Some(error) => {
             tracing::warn!(error.kind = error.kind(), "a request could not be read: {error}");
             Refusal::NO_ANSWER.into()

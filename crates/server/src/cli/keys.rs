@@ -39,7 +39,7 @@ pub(super) enum Command {
 pub(super) enum Scope {
     /// Everything, giving out tokens included
     Admin,
-    /// Write and read
+    /// Send messages as one of the members
     Send,
     /// Read
     Read,

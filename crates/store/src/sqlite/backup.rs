@@ -1,5 +1,6 @@
 //! Backup: a copy of one moment, taken while the server runs.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub fn backup(dir: &Path, to: &Path, mut progress: impl FnMut(i32, i32)) -> Resu
     std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
+        .mode(0o600)
         .open(to)
         .map_err(|source| file(to, source))?;
     let mut copy = || -> Result<(), Error> {
@@ -44,6 +46,8 @@ pub fn backup(dir: &Path, to: &Path, mut progress: impl FnMut(i32, i32)) -> Resu
         }
         drop(steps);
         target.pragma_update(None, "journal_mode", "DELETE")?;
+        // Whoever serves it sees that it is not the file that was served, whatever its place on the disk.
+        super::set_fact(&target, "file", "a copy")?;
         target.close().map_err(|(_, error)| error)?;
         Ok(())
     };

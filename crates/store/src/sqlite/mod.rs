@@ -7,7 +7,8 @@ mod read;
 mod wal;
 mod write;
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -113,6 +114,13 @@ impl Sqlite {
 pub(crate) fn connect_and_migrate(dir: &Path) -> Result<Connection, OpenError> {
     directory::make(dir)?;
     let path = dir.join("tertulia.db");
+    // Made here so that it is its owner's alone, whatever the process's mask; SQLite's files beside it follow.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| OpenError::File { path: path.clone(), source })?;
     let mut db = connect(&path).map_err(|error| match error {
         Error::Damaged(_) => OpenError::Foreign { path: path.clone() },
         error => OpenError::Database(error),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tertulia_protocol::{Cid, UserId};
@@ -11,8 +12,11 @@ use crate::engine::Write;
 use crate::error::Error;
 use crate::row::{self, Changes, NewEvent, Remembered, Room, RoomNo, Sender, Standing};
 
-/// The write-ahead log may not pass this: the next commit first waits for a whole checkpoint.
-const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// From here on each commit first tries to start the write-ahead log over.
+const WAL_BYTES_FULL: u64 = 64 * 1024 * 1024;
+
+/// The write-ahead log may not pass this. It comes near only while a backup holds on to an old state.
+const WAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Rows looked at in one step of cleaning: about a millisecond.
 const SWEEP_ROWS: i64 = 500;
@@ -45,10 +49,22 @@ impl SqliteWriter {
         Ok(SqliteWriter { db, wal_bytes, swept: Default::default() })
     }
 
-    /// Starts the log over. Readers hold no snapshot for long, so this waits for a page read at most.
+    /// Starts the log over, if nobody looks at it: a backup may, for long, and nobody waits for that.
+    ///
+    /// Errors: [`Error::Busy`] when the log has reached its bound and still cannot be started over.
     fn restart_log(&mut self) -> Result<(), Error> {
-        self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
-        self.wal_bytes.store(0, Ordering::Relaxed);
+        self.db.busy_timeout(Duration::ZERO)?;
+        let busy: rusqlite::Result<i64> =
+            self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0));
+        self.db.busy_timeout(super::BUSY_WAIT)?;
+        match busy {
+            Ok(0) => self.wal_bytes.store(0, Ordering::Relaxed),
+            _ if self.wal_bytes.load(Ordering::Relaxed) >= WAL_BYTES_MAX => {
+                return Err(Error::Busy);
+            }
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 }
@@ -92,7 +108,7 @@ impl Write for SqliteWriter {
     }
 
     fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
-        if self.wal_bytes.load(Ordering::Relaxed) > WAL_BYTES_MAX {
+        if self.wal_bytes.load(Ordering::Relaxed) > WAL_BYTES_FULL {
             self.restart_log()?;
         }
         let rows = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
