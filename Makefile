@@ -40,7 +40,7 @@ fmt: ## Is everything formatted
 	cargo fmt --all --check
 
 clippy: ## Lints; a warning is an error
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --keep-going -- -D warnings
 
 tidy: ## The rules of the house
 	@$(XTASK) tidy

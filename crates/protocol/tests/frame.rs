@@ -205,7 +205,7 @@ fn the_examples_of_the_rfc_are_written() {
 // What a client must not send.
 
 #[test]
-fn bad_input_03_message_too_long_closes_1009_on_its_header() {
+fn bad_input_05_message_too_long_closes_1009_on_its_header() {
     let check = |bytes: &[u8], expected: &str| check_side(Side::Server, bytes, 1000, expected);
     check(&frame(TEXT, "x".repeat(1000)), "text of 1000");
     check(&frame(BINARY, [0; 1000]), "binary 1000");
@@ -217,7 +217,7 @@ fn bad_input_03_message_too_long_closes_1009_on_its_header() {
 }
 
 #[test]
-fn bad_input_03_fragments_too_long_close_1009_on_the_header_that_crosses() {
+fn bad_input_05_fragments_too_long_close_1009_on_the_header_that_crosses() {
     let check = |frames: &[Vec<u8>], expected: &str| {
         check_side(Side::Server, &frames.concat(), 2500, expected);
     };
@@ -233,7 +233,7 @@ fn bad_input_03_fragments_too_long_close_1009_on_the_header_that_crosses() {
 }
 
 #[test]
-fn bad_input_04_bad_utf8_closes_1007() {
+fn bad_input_05_bad_utf8_closes_1007() {
     for wrong in [
         "c080",             // NUL in two bytes
         "c1bf",             // 7F in two bytes
@@ -270,7 +270,7 @@ fn bad_input_05_unmasked_frame_closes_1002() {
 }
 
 #[test]
-fn bad_input_06_reserved_bits_and_opcodes_close_1002() {
+fn bad_input_05_reserved_bits_and_opcodes_close_1002() {
     for bits in [0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70] {
         for first in [TEXT, BINARY, PING, PONG, CLOSE, TEXT_BEGINS] {
             check(&[frame(first | bits, "hi")], "refused 1002");
@@ -291,7 +291,7 @@ fn bad_input_06_reserved_bits_and_opcodes_close_1002() {
 }
 
 #[test]
-fn bad_input_07_bad_close_code_closes_1002() {
+fn bad_input_05_bad_close_code_closes_1002() {
     let bad = (0..1000).chain(1004..=1006).chain(1015..3000).chain(5000..=65_535);
     let good: Vec<u16> = (1000..=1003).chain(1007..=1014).chain(3000..=4999).collect();
     let mut seen = good.len();
@@ -308,7 +308,7 @@ fn bad_input_07_bad_close_code_closes_1002() {
 }
 
 #[test]
-fn bad_input_08_binary_closes_1003() {
+fn bad_input_05_binary_closes_1003() {
     // Binary is heard; one who speaks only text has the word to refuse it with.
     check(&[frame(BINARY, [1, 2, 3])], "binary 3");
     let refusal = Violation::Binary { bytes: 3 };

@@ -53,9 +53,6 @@ pub(crate) fn serve(config: Config, accept_loss: bool) -> ExitCode {
 }
 
 fn run(config: Config, accept_loss: bool) -> Result<(), Failure> {
-    if cfg!(feature = "planted-faults") {
-        warn!("this build can be told to be wrong: it is for tests and serves nobody");
-    }
     raise_file_limit();
     let directory = Directory::take(&config.server.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -69,6 +66,9 @@ fn run(config: Config, accept_loss: bool) -> Result<(), Failure> {
     })?;
     let store = open_store(&config, accept_loss)?;
     let server = Server::start(config, store, &runtime)?;
+    if cfg!(feature = "planted-faults") {
+        warn!("this build can be told to be wrong: it is for tests and serves nobody");
+    }
     let ended = runtime.block_on(server.live(public, internal));
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(directory);

@@ -6,7 +6,7 @@ use tertulia_rooms::draft::{Author, Wish};
 
 use crate::client::{Asked, Client};
 use crate::fate::{Chances, tight};
-use crate::outside::{Plant, user_id};
+use crate::outside::{Plant, room_id, user_id};
 use crate::random::Random;
 use crate::settle;
 use crate::world::{SHARDS, World};
@@ -15,7 +15,7 @@ const ROOMS: [&str; 4] = ["garden", "attic", "harbour", "cellar"];
 const USERS: [&str; 5] = ["ada", "bob", "cy", "dee", "eve"];
 
 /// Steps of one life.
-const STEPS: usize = 700;
+const STEPS: usize = 1500;
 
 /// What came of a life.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,15 +66,7 @@ fn end(world: &World) -> Life {
 
 fn populate(world: &mut World) {
     for room in ROOMS {
-        let kind = *world.random.pick(&[RoomKind::Group, RoomKind::Group, RoomKind::Public]);
-        let settings = Settings { kind: Some(kind), name: None, d: None };
-        world.wish(room, Author::Application, Wish::Create(settings));
-        for user in USERS {
-            let role = *world.random.pick(&[Role::Member, Role::Member, Role::Admin, Role::Owner]);
-            if world.random.chance(800) {
-                world.wish(room, Author::Application, Wish::Put(user_id(user), role));
-            }
-        }
+        make(world, room);
     }
     let users = world.random.of(2..=USERS.len() as u64) as usize;
     for user in &USERS[..users] {
@@ -102,7 +94,17 @@ fn step(world: &mut World) {
         return world.cut(client);
     }
     if world.random.chance(chances.crash) {
+        trim(world);
         return world.crash();
+    }
+    if world.random.chance(chances.drain) {
+        return world.drain();
+    }
+    if world.random.chance(chances.expel) {
+        return world.expel(client);
+    }
+    if world.random.chance(chances.delete) {
+        return make_anew(world);
     }
     if world.random.chance(chances.stall) {
         let pace = [0, 0, 10, 200, usize::MAX];
@@ -113,8 +115,8 @@ fn step(world: &mut World) {
         return manage(world);
     }
     match world.random.below(100) {
-        0..20 => speak(world, client),
-        20..40 => {
+        0..15 => speak(world, client),
+        15..35 => {
             let sockets = world.outside.sockets.ids();
             if !sockets.is_empty() {
                 let socket = *world.random.pick(&sockets);
@@ -122,20 +124,20 @@ fn step(world: &mut World) {
                 world.upload(socket, most);
             }
         }
-        40..60 => {
+        35..55 => {
             let pace = world.clients[client].pace;
             let most = *world.random.pick(&[10, 100, usize::MAX, usize::MAX]);
             world.download(client, most.min(pace));
         }
-        60..72 => {
+        55..67 => {
             let most = world.random.of(1..=world.limits.commit_batch as u64) as usize;
             world.commit(most);
         }
-        72..80 if !world.outside.lookups.is_empty() => {
+        67..77 if !world.outside.lookups.is_empty() => {
             let place = world.random.below(world.outside.lookups.len());
             world.answer(place);
         }
-        80..90 => {
+        67..90 => {
             let most = *world.random.pick(&[1, 3, usize::MAX, usize::MAX]);
             world.hand_over(shard, most);
         }
@@ -195,9 +197,10 @@ fn speak(world: &mut World, client: usize) {
 
 fn send(world: &mut World, client: usize, room: &str) {
     let random = &mut world.random;
+    let chances = world.outside.chances;
     let number = world.clients[client].next_cid();
     // Another device of the same user may say the very same.
-    let shared = random.chance(100);
+    let shared = random.chance(chances.shared);
     let cid = if shared { format!("s{}", random.of(1..=20)) } else { number };
     let pad = if shared { 5 } else { *random.pick(&[0, 10, 100, 250]) };
     let d = format!(r#"{{"x":"{cid}{}"}}"#, "-".repeat(pad));
@@ -241,14 +244,44 @@ fn manage(world: &mut World) {
     let room = *random.pick(&ROOMS);
     let user = user_id(*random.pick(&USERS));
     let role = *random.pick(&[Role::Reader, Role::Member, Role::Member, Role::Admin]);
-    let delete = world.outside.chances.delete;
     let wish = match random.below(10) {
         0..3 => Wish::Kick(user),
         3 => Wish::Ban(user),
         4 => Wish::Unban(user),
-        5..8 => Wish::Put(user, role),
-        8 if delete > 0 => Wish::Delete,
-        _ => Wish::Create(Settings { kind: Some(RoomKind::Public), name: None, d: None }),
+        _ => Wish::Put(user, role),
     };
     world.wish(room, Author::Application, wish);
+}
+
+/// A room goes, and soon there is another one of its name.
+fn make_anew(world: &mut World) {
+    let room = *world.random.pick(&ROOMS);
+    if world.random.chance(500) {
+        world.wish(room, Author::Application, Wish::Delete);
+    }
+    if world.random.chance(700) {
+        make(world, room);
+    }
+}
+
+fn make(world: &mut World, room: &str) {
+    let kind = *world.random.pick(&[RoomKind::Group, RoomKind::Group, RoomKind::Public]);
+    let settings = Settings { kind: Some(kind), name: None, d: None };
+    world.wish(room, Author::Application, Wish::Create(settings));
+    for user in USERS {
+        let role = *world.random.pick(&[Role::Member, Role::Member, Role::Admin, Role::Owner]);
+        if world.random.chance(800) {
+            world.wish(room, Author::Application, Wish::Put(user_id(user), role));
+        }
+    }
+}
+
+/// The oldest events of a room go, as a retention would take them between two lives of the server.
+fn trim(world: &mut World) {
+    let room = *world.random.pick(&ROOMS);
+    if let Some((_, head)) = world.model.head(room).filter(|_| world.random.chance(500)) {
+        let kept_from = world.model.kept_from(room).max(1);
+        let first = world.random.of(kept_from..=head + 1);
+        world.outside.memory.trim(&room_id(room), first);
+    }
 }

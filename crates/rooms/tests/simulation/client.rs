@@ -13,6 +13,7 @@ use crate::outside::token;
 use crate::random::Random;
 use crate::socket::SocketId;
 use crate::stream::Stream;
+use crate::trace::Trace;
 
 /// One device of a user.
 pub(crate) struct Client {
@@ -230,12 +231,16 @@ impl Client {
     }
 
     /// The frames of what it has to say.
-    pub(crate) fn frames(&mut self, random: &mut Random, out: &mut Vec<u8>) -> Option<SocketId> {
+    pub(crate) fn frames(
+        &mut self,
+        random: &mut Random,
+        trace: &mut Trace,
+        out: &mut Vec<u8>,
+    ) -> Option<SocketId> {
         let line = self.line.as_mut()?;
-        if std::env::var("SIM_DEBUG").is_ok() {
-            for w in &line.words {
-                eprintln!("        client {} says {w}", self.number);
-            }
+        let number = self.number;
+        for word in &line.words {
+            trace.tell(|| format!("        client {number} says {word}"));
         }
         let mut words = line.words.drain(..).peekable();
         while words.peek().is_some() {

@@ -30,9 +30,15 @@ pub(crate) struct Chances {
     pub(crate) cut: u64,
     /// Steps that crash the server.
     pub(crate) crash: u64,
+    /// Steps that let it hand over.
+    pub(crate) drain: u64,
+    /// Steps that revoke a user's tokens.
+    pub(crate) expel: u64,
     /// Steps that change who may hear what.
     pub(crate) manage: u64,
-    /// Steps that remove a room.
+    /// Messages that another device of the user may say, too, under the same cid.
+    pub(crate) shared: u64,
+    /// Steps that remove a room or make it anew.
     pub(crate) delete: u64,
     /// Clients that stop reading for a while.
     pub(crate) stall: u64,
@@ -51,7 +57,10 @@ impl Chances {
         unflushed: 0,
         cut: 0,
         crash: 0,
+        drain: 0,
+        expel: 0,
         manage: 0,
+        shared: 0,
         delete: 0,
         stall: 0,
     };
@@ -72,8 +81,11 @@ impl Chances {
             interrupted: maybe(100),
             unflushed: maybe(500),
             cut: maybe(40),
-            crash: maybe(8),
+            crash: maybe(5),
+            drain: maybe(2),
+            expel: maybe(4),
             manage: maybe(80),
+            shared: maybe(200),
             delete: maybe(10),
             stall: maybe(30),
         }

@@ -12,10 +12,12 @@ use tertulia_protocol::{Close, Epoch, Seq};
 use crate::client::{Asked, Client, Line};
 use crate::model::Model;
 use crate::stream::Ear;
+use crate::trace::Trace;
 
 /// What a client needs to understand what it hears.
 pub(crate) struct Hearing<'a> {
     pub(crate) model: &'a mut Model,
+    pub(crate) trace: &'a mut Trace,
     pub(crate) news_are_whole: bool,
     pub(crate) now_ms: u64,
     pub(crate) wall_ms: u64,
@@ -85,9 +87,8 @@ impl Client {
         let news_are_whole = hearing.news_are_whole;
         let user = self.user.clone();
         let ear = |room| Ear { user: &user, room, news_are_whole, renewed };
-        if std::env::var("SIM_DEBUG").is_ok() {
-            eprintln!("{:>7} client {} hears {text}", hearing.now_ms, self.number);
-        }
+        let number = self.number;
+        hearing.trace.tell(|| format!("        client {number} hears {text}"));
         match heard::read(text) {
             Ok(Heard::Ok(answer)) => self.ok(line, &answer, text, hearing),
             Ok(Heard::Err(refused)) => self.err(line, &refused, hearing),

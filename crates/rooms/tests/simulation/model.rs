@@ -16,7 +16,7 @@ use crate::outside::room_id;
 #[derive(Default)]
 pub(crate) struct Log {
     lines: Vec<String>,
-    pub(crate) first: Seq,
+    first: Seq,
     /// Who came and went, in the log's order: the number, who, and whether they came.
     turns: Vec<(Seq, String, Turn)>,
     /// Cids of what was said, with their place.
@@ -172,6 +172,12 @@ impl Model {
         Some((epoch, self.logs.get(&(room.to_owned(), epoch))?.lines.len() as Seq))
     }
 
+    /// The oldest event kept of a room's present life; 0 if there is none.
+    pub(crate) fn kept_from(&self, room: &str) -> Seq {
+        let epoch = self.now.get(room);
+        epoch.and_then(|epoch| self.log(room, *epoch)).map_or(0, |log| log.first)
+    }
+
     pub(crate) fn log(&self, room: &str, epoch: Epoch) -> Option<&Log> {
         self.logs.get(&(room.to_owned(), epoch))
     }
@@ -180,7 +186,7 @@ impl Model {
     /// who ever had one is only held to what beats a grant.
     pub(crate) fn may_read(&self, user: &str, room: &str, epoch: Epoch, head: Seq) -> bool {
         let Some(log) = self.log(room, epoch) else { return true };
-        match log.turn_at(user, head + 1) {
+        match log.turn_at(user, head.saturating_add(1)) {
             Some(Turn::Came) => true,
             Some(Turn::Kicked) => false,
             // A ban is lifted without an event.

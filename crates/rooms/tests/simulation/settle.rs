@@ -6,7 +6,9 @@ use tertulia_protocol::command::Settings;
 use tertulia_rooms::draft::{Author, Wish};
 use tertulia_store::Standing;
 
+use crate::client::Client;
 use crate::fate::Chances;
+use crate::model::Model;
 use crate::outside::{room_id, user_id};
 use crate::stream::Ear;
 use crate::world::{SHARDS, World};
@@ -21,6 +23,9 @@ const ROUNDS_MAX: u64 = 2400;
 /// Lets everything come right and looks whether it has.
 pub(crate) fn settle(world: &mut World) {
     world.outside.chances = Chances::NONE;
+    if world.draining {
+        world.crash();
+    }
     for client in &mut world.clients {
         client.pace = usize::MAX;
         client.grants.clear();
@@ -81,17 +86,30 @@ fn check(world: &mut World) {
     for client in &world.clients {
         let streams = client.line.iter().flat_map(|line| &line.streams);
         for (room, stream) in streams {
-            let ear = Ear { user: &client.user, room, news_are_whole: true, renewed: true };
+            let ear = Ear {
+                user: &client.user,
+                room,
+                news_are_whole: world.fate.news_are_whole(),
+                renewed: true,
+            };
             stream.check_end(ear, &mut world.model);
         }
-        for room in client.rooms.keys() {
-            let mut last = BTreeMap::new();
-            for number in 1..=client.cids {
-                let cid = format!("c{}-{number}", client.number);
-                for (epoch, seq) in world.model.places(&client.user, room, &cid) {
-                    if let Some(before) = last.insert(epoch, seq).filter(|before| *before > seq) {
-                        world.model.fault(|| format!("{room}: {cid} is {seq}, behind {before}"));
-                    }
+        // A cid that two devices share is committed by either, which sets free what stands behind it.
+        if world.fate.shared == 0 {
+            check_order(client, &mut world.model);
+        }
+    }
+}
+
+/// What a device said in a room stands there in the order in which it was said.
+fn check_order(client: &Client, model: &mut Model) {
+    for room in client.rooms.keys() {
+        let mut last = BTreeMap::new();
+        for number in 1..=client.cids {
+            let cid = format!("c{}-{number}", client.number);
+            for (epoch, seq) in model.places(&client.user, room, &cid) {
+                if let Some(before) = last.insert(epoch, seq).filter(|before| *before > seq) {
+                    model.fault(|| format!("{room}: {cid} is {seq}, behind {before}"));
                 }
             }
         }
@@ -176,7 +194,7 @@ impl World {
     pub(crate) fn back(&mut self) {
         for client in 0..self.clients.len() {
             let device = &self.clients[client];
-            if device.line.is_none() && device.back_ms <= self.now_ms() {
+            if device.line.is_none() && !self.draining && device.back_ms <= self.now_ms() {
                 self.connect(client);
             }
             self.post(client);

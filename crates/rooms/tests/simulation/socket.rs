@@ -69,12 +69,6 @@ impl Sockets {
         self.sockets.keys().copied().collect()
     }
 
-    /// Sockets whose client is gone and whose server has not noticed.
-    pub(crate) fn half_open(&self) -> Vec<SocketId> {
-        let half_open = self.sockets.iter().filter(|(_, socket)| socket.client_left);
-        half_open.map(|(id, _)| *id).collect()
-    }
-
     fn at(&mut self, shard: usize, address: Address) -> Option<&mut Socket> {
         let id = self.places.get(&(shard, address.place))?;
         self.sockets.get_mut(id).filter(|socket| socket.address == address)

@@ -75,11 +75,7 @@ impl Stream {
         if model.line(room, epoch, seq) != Some(line) {
             return model.fault(|| format!("{user} {room}: {seq} of {epoch} is not the log's"));
         }
-        let Some(log) = model.log(room, epoch) else { return };
-        let removal = log.removal(user, authorised).filter(|removal| *removal < seq);
-        if let Some(removal) = removal
-            && (ear.news_are_whole || !log.came_back(user, removal))
-        {
+        if let Some(removal) = ear.removal(epoch, authorised, model).filter(|at| *at < seq) {
             model.fault(|| {
                 format!(
                     "{user} {room}: heard {seq} behind the removal {removal}, as of {authorised}"
@@ -125,13 +121,22 @@ impl Stream {
         let Some(attached) = self.attached.filter(|attached| attached.upto.is_none()) else {
             return;
         };
-        let log = model.log(ear.room, attached.epoch);
-        let removal = log.and_then(|log| {
-            let removal = log.removal(ear.user, attached.authorised)?;
-            (!log.came_back(ear.user, removal)).then_some(removal)
-        });
-        if let Some(removal) = removal {
+        if let Some(removal) = ear.removal(attached.epoch, attached.authorised, model) {
             model.fault(|| format!("{} {}: still there after {removal}", ear.user, ear.room));
         }
+    }
+}
+
+impl Ear<'_> {
+    /// Where an attachment that was authorised at `authorised` has to end. If news were lost it may have
+    /// gone on if its user was let in again meanwhile.
+    fn removal(&self, epoch: Epoch, authorised: Seq, model: &Model) -> Option<Seq> {
+        let log = model.log(self.room, epoch)?;
+        let removal = log.removal(self.user, authorised)?;
+        let excused = || {
+            log.came_back(self.user, removal)
+                || model.may_read(self.user, self.room, epoch, Seq::MAX)
+        };
+        (self.news_are_whole || !excused()).then_some(removal)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 /// Lines kept of a life that is looked at.
-const LINES_MAX: usize = 400;
+const LINES_MAX: usize = 500;
 
 /// What happened.
 pub(crate) struct Trace {
@@ -30,9 +30,16 @@ impl Trace {
         self.bytes(&what.to_le_bytes());
         if let Some(lines) = &mut self.lines {
             lines.push_back(words());
-            if lines.len() > LINES_MAX {
+            while lines.len() > LINES_MAX {
                 lines.pop_front();
             }
+        }
+    }
+
+    /// Words that say nothing which the bytes do not.
+    pub(crate) fn tell(&mut self, words: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            lines.push_back(words());
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tertulia_protocol::Epoch;
+use tertulia_protocol::{Close, Epoch};
 use tertulia_rooms::commit::Committer;
 use tertulia_rooms::counters::Counters;
 use tertulia_rooms::draft::{Author, Draft, Reply, Wish};
@@ -25,7 +25,7 @@ use crate::client::Client;
 use crate::fate::Chances;
 use crate::hears::Hearing;
 use crate::model::Model;
-use crate::outside::{Door, Moment, Office, Outside, Plant, judge, room_id};
+use crate::outside::{Door, Moment, Office, Outside, Plant, judge, room_id, user_id};
 use crate::random::Random;
 use crate::socket::{SocketId, Sockets};
 use crate::trace::Trace;
@@ -44,23 +44,12 @@ pub(crate) struct World {
     pub(crate) outside: Outside,
     pub(crate) clients: Vec<Client>,
     pub(crate) model: Model,
-    /// Every shard gets all news, once and in order.
-    news_are_whole: bool,
+    /// The server hands over, and takes nobody in.
+    pub(crate) draining: bool,
+    /// What went wrong how often, before it settled.
+    pub(crate) fate: Chances,
     pub(crate) reader: Reader,
     epochs: Arc<AtomicU64>,
-}
-
-/// What is gone after a crash.
-pub(crate) struct Server {
-    pub(crate) shards: Vec<Shard>,
-    pub(crate) counters: Vec<Arc<Counters>>,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) people: Arc<People>,
-    cache: Arc<Membership>,
-    /// Inputs on their way to each shard.
-    pub(crate) coming: Vec<Vec<Input>>,
-    /// News that are overtaken.
-    pub(crate) late: Vec<Vec<Arc<News>>>,
 }
 
 impl World {
@@ -89,8 +78,19 @@ impl World {
         };
         let reader = Store::in_memory(&memory).reader().expect("memory is always there");
         let (clients, model) = (Vec::new(), Model::default());
-        let news_are_whole = chances.news_are_whole();
-        World { random, limits, server, outside, clients, model, news_are_whole, reader, epochs }
+        let fate = chances;
+        World {
+            random,
+            limits,
+            server,
+            outside,
+            clients,
+            model,
+            draining: false,
+            fate,
+            reader,
+            epochs,
+        }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -157,7 +157,8 @@ impl World {
         let device = &mut self.clients[client];
         device.tick(&mut self.random, now_ms);
         let mut bytes = Vec::new();
-        let Some(socket) = device.frames(&mut self.random, &mut bytes) else { return };
+        let trace = &mut self.outside.trace;
+        let Some(socket) = device.frames(&mut self.random, trace, &mut bytes) else { return };
         if let Some(socket) = self.outside.sockets.get(socket) {
             socket.up.extend_from_slice(&bytes);
         }
@@ -213,7 +214,8 @@ impl World {
             self.note(4, || format!("client {client}: {} bytes", some.len()));
             let mut hearing = Hearing {
                 model: &mut self.model,
-                news_are_whole: self.news_are_whole,
+                trace: &mut self.outside.trace,
+                news_are_whole: self.fate.news_are_whole(),
                 now_ms: self.outside.moment.now_ns / 1_000_000,
                 wall_ms: self.outside.moment.wall_ms,
                 jump: self.limits.jump,
@@ -332,9 +334,28 @@ impl World {
         }
     }
 
+    /// The server wants everyone to go elsewhere.
+    pub(crate) fn drain(&mut self) {
+        self.note(11, || "the server hands over".to_owned());
+        self.draining = true;
+        for coming in &mut self.server.coming {
+            coming.push(Input::Drain);
+        }
+    }
+
+    /// The tokens of a client's user are revoked.
+    pub(crate) fn expel(&mut self, client: usize) {
+        let user = user_id(&self.clients[client].user);
+        self.note(12, || format!("{user} is expelled"));
+        for coming in &mut self.server.coming {
+            coming.push(Input::Expel(user.clone(), Close::Revoked));
+        }
+    }
+
     /// The server is gone and another one starts from what was committed.
     pub(crate) fn crash(&mut self) {
         self.note(10, || "the server crashes".to_owned());
+        self.draining = false;
         self.outside.sockets.crash(&mut self.random);
         self.outside.lookups.clear();
         let now_ns = self.outside.moment.now_ns;
@@ -343,57 +364,7 @@ impl World {
         let office = self.outside.office.get_mut();
         office.committer = committer;
         office.drafts.clear();
+        office.dirty = true;
+        self.look();
     }
-}
-
-/// A server on what is stored.
-fn start(
-    memory: &Memory,
-    limits: &Arc<Limits>,
-    epochs: &Arc<AtomicU64>,
-    now_ns: u64,
-) -> (Server, Committer) {
-    let store = Store::in_memory(memory);
-    let inbox = |_| Arc::new(Inbox::new(limits.shard_queue, || ()));
-    let hub = Arc::new(Hub::new(limits, (0..SHARDS).map(inbox).collect(), Gauge::default()));
-    let ttl = Duration::from_secs(limits.membership_ttl_s);
-    let cache = Arc::new(Membership::new(limits.membership_entries, ttl));
-    let people = Arc::new(People::default());
-    let shared = Shared {
-        hub: hub.clone(),
-        cache: cache.clone(),
-        people: people.clone(),
-        limits: limits.clone(),
-    };
-    let counters: Vec<Arc<Counters>> = (0..=SHARDS).map(|_| Arc::default()).collect();
-    let shard = |id| Shard::new(id, &shared, counters[id].clone(), now_ns);
-    let shards = (0..SHARDS).map(shard).collect();
-    let epochs = epochs.clone();
-    let epoch = move || {
-        let number = epochs.fetch_add(1, Ordering::Relaxed);
-        Epoch::parse(&format!("e{number}")).expect("it is a letter and digits")
-    };
-    let committer = Committer::new(
-        store.writer().expect("memory is always there"),
-        hub.clone(),
-        cache.clone(),
-        limits.clone(),
-        counters[SHARDS].clone(),
-        Box::new(epoch),
-    );
-    let committer = committer.expect("no fault is planted now");
-    let lists = || (0..SHARDS).map(|_| Vec::new()).collect();
-    let late = (0..SHARDS).map(|_| Vec::new()).collect();
-    (Server { shards, counters, hub, people, cache, coming: lists(), late }, committer)
-}
-
-fn without_removals(news: &News) -> Arc<News> {
-    Arc::new(News {
-        id: news.id.clone(),
-        view: news.view,
-        slabs: news.slabs.clone(),
-        removals: Vec::new(),
-        gone: news.gone,
-        committed_ns: news.committed_ns,
-    })
 }

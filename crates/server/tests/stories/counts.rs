@@ -102,6 +102,19 @@ fn every_verb_is_counted() {
     commit += 2;
     deliver += 2 * listeners;
 
+    // Who is removed hears that, and nothing more.
+    server.done("DELETE", "/v1/rooms/garden/members/bob", "");
+    bob.find(|said| said["t"] == "drop");
+    commit += 1;
+    deliver += listeners;
+    listeners -= 1;
+    assert_eq!(ada.send("garden", "alone")["t"], "ok");
+    receive += 1;
+    decode += 1;
+    submit += 1;
+    commit += 1;
+    deliver += listeners;
+
     // Published is what is stored; sent is every frame that someone heard.
     let publish = all_events(&server);
     let mut everyone = [ada, bob, carol];
@@ -123,7 +136,7 @@ fn every_verb_is_counted() {
     let until = Instant::now() + Duration::from_secs(2);
     while counted(&server) != expected && Instant::now() < until {}
     assert_eq!(named(&counted(&server)), named(&expected));
-    assert_eq!(publish - before, 20 + 10 + 2);
+    assert_eq!(publish - before, 20 + 10 + 2 + 2);
 }
 
 /// Events in all rooms.

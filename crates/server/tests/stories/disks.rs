@@ -117,7 +117,7 @@ impl Trouble {
 }
 
 #[test]
-fn bad_input_10_a_locked_database_is_waited_for() {
+fn bad_input_09_a_locked_database_is_waited_for() {
     let place = Place::new().set("limits.send_per_second", 0);
     let mut trouble = Trouble::begins(&place);
     let other = rusqlite::Connection::open(place.data.join("tertulia.db")).expect("a database");
@@ -160,7 +160,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn bad_input_10_a_full_disk_is_waited_for() {
+fn bad_input_09_a_full_disk_is_waited_for() {
     let mut place = Place::new().set("limits.send_per_second", 0);
     let disk = SmallDisk::mount(place.beside("small"), "16m");
     place.data = disk.0.join("data");
@@ -217,22 +217,22 @@ fn heals_from(what: &str) {
 }
 
 #[test]
-fn bad_input_10_a_disk_that_became_read_only_is_waited_for() {
+fn bad_input_09_a_disk_that_became_read_only_is_waited_for() {
     heals_from("pwrite64:error=EROFS");
 }
 
 #[test]
-fn bad_input_10_a_disk_that_cannot_write_is_waited_for() {
+fn bad_input_09_a_disk_that_cannot_write_is_waited_for() {
     heals_from("pwrite64:error=EIO");
 }
 
 #[test]
-fn bad_input_10_a_disk_that_cannot_sync_is_waited_for() {
+fn bad_input_09_a_disk_that_cannot_sync_is_waited_for() {
     heals_from("fdatasync:error=EIO");
 }
 
 #[test]
-fn bad_input_10_sends_that_wait_behind_a_lock_are_all_answered() {
+fn bad_input_09_sends_that_wait_behind_a_lock_are_all_answered() {
     let place = Place::new().set("limits.send_per_second", 0);
     let mut trouble = Trouble::begins(&place);
     let other = rusqlite::Connection::open(place.data.join("tertulia.db")).expect("a database");

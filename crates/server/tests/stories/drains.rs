@@ -105,16 +105,18 @@ fn what_was_accepted_before_the_signal_is_stored() {
     server.room("garden", "group", &["ada"]);
     let mut ada = Client::join(&server, "ada", &["garden"]);
     let first = ada.send("garden", "c0")["seq"].as_u64().expect("an ack");
-    for n in 1..=60 {
-        ada.command(message("garden", &format!("c{n}")));
-    }
+    let cids: Vec<String> = (1..=60).map(|n| format!("c{n}")).collect();
+    let ids: Vec<u64> = cids.iter().map(|cid| ada.command(message("garden", cid))).collect();
     server.signal(Signal::TERM);
     let mut acked = Vec::new();
     loop {
         match ada.hear() {
             Heard::Line(line) => {
                 let said: serde_json::Value = serde_json::from_str(&line).expect("an object");
-                acked.extend((said["t"] == "ok").then(|| said["seq"].as_u64()).flatten());
+                let which = ids.iter().position(|id| said["id"] == *id);
+                if let (Some(which), Some(seq)) = (which, said["seq"].as_u64()) {
+                    acked.push((&cids[which], seq));
+                }
             }
             Heard::Close(code) => assert_eq!(code, 4300),
             Heard::End => break,
@@ -123,5 +125,34 @@ fn what_was_accepted_before_the_signal_is_stored() {
     assert!(server.ended(PATIENCE).success());
     let server = place.open();
     let log = server.log("garden").expect("a log");
-    assert!(acked.iter().all(|seq| *seq > first && *seq <= log.len() as u64), "{acked:?}");
+    for (cid, seq) in acked {
+        assert!(seq > first);
+        assert!(log[seq as usize - 1].contains(&format!("\"cid\":\"{cid}\"")), "{cid} at {seq}");
+    }
+}
+
+#[test]
+fn who_comes_in_while_it_hands_over_is_told_to_go_like_everyone() {
+    let place = Place::new().set("server.drain_seconds", 5);
+    let mut server = place.open();
+    let address = server.public;
+    let knocking = || {
+        std::thread::spawn(move || {
+            let mut inside = Vec::new();
+            while let Ok(client) = Client::upgrade(address, "") {
+                inside.push(client);
+            }
+            inside.iter_mut().map(|client| client.end().close).collect::<Vec<Option<u16>>>()
+        })
+    };
+    let threads = [(); 4].map(|()| knocking());
+    server.until("some are in", |server| server.metric("tertulia_connections") > 100);
+    let from = Instant::now();
+    server.signal(Signal::TERM);
+    let ends = threads.map(|thread| thread.join().expect("a list"));
+    assert!(server.ended(PATIENCE).success());
+    assert!(from.elapsed() < Duration::from_secs(5), "it waited for someone");
+    for close in ends.concat() {
+        assert_eq!(close, Some(4300));
+    }
 }

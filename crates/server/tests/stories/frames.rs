@@ -109,7 +109,7 @@ fn bad_input_05_what_only_looks_broken_is_read() {
 }
 
 #[test]
-fn bad_input_05_three_messages_without_an_object_end_it() {
+fn bad_input_01_three_messages_without_an_object_end_it() {
     let server = Place::new().open();
     server.room("garden", "group", &["ada"]);
     let mut client = Client::join(&server, "ada", &["garden"]);

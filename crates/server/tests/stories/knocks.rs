@@ -209,7 +209,7 @@ impl Visitor {
 }
 
 #[test]
-fn bad_input_06_what_is_said_before_hello_ends_it() {
+fn bad_input_03_what_is_said_before_hello_ends_it() {
     let server = Place::new().open();
     for first in [
         r#"{"t":"send","id":1,"room":"garden","cid":"c","d":{}}"#,

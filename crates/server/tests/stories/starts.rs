@@ -16,7 +16,7 @@ fn refused(output: Output, code: i32) -> String {
 const ANYWHERE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 
 #[test]
-fn bad_input_11_a_second_server_on_the_same_data_names_the_first() {
+fn bad_input_10_a_second_server_on_the_same_data_names_the_first() {
     let place = Place::new();
     let server = place.open();
     server.room("garden", "group", &["ada"]);
@@ -28,7 +28,7 @@ fn bad_input_11_a_second_server_on_the_same_data_names_the_first() {
 }
 
 #[test]
-fn bad_input_12_data_of_a_newer_version_is_left_alone() {
+fn bad_input_11_data_of_a_newer_version_is_left_alone() {
     let place = Place::new();
     place.open().kill();
     let file = place.data.join("tertulia.db");
@@ -43,7 +43,7 @@ fn bad_input_12_data_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
-fn bad_input_12_wrong_settings_are_all_named_before_anything_begins() {
+fn bad_input_11_wrong_settings_are_all_named_before_anything_begins() {
     let place = Place::new();
     let file = place.beside("tertulia.toml");
     put_file(&file, b"[limits]\npage = 0\npgae = 1\n[store]\ndurability = \"maybe\"\n")
@@ -57,7 +57,7 @@ fn bad_input_12_wrong_settings_are_all_named_before_anything_begins() {
 }
 
 #[test]
-fn bad_input_12_a_taken_port_is_told_before_anything_is_changed() {
+fn bad_input_11_a_taken_port_is_told_before_anything_is_changed() {
     let place = Place::new();
     let other = Place::new();
     let server = other.open();

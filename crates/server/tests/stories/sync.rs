@@ -170,6 +170,12 @@ fn the_sync_comes_before_the_ack_with_64_at_once() {
 }
 
 #[test]
+fn a_server_that_does_not_sync_is_found_out() {
+    let seen = trace(Place::new().set("store.durability", "os"), 1, 50);
+    assert_eq!((seen.rows, seen.words, seen.too_early.len()), (50, 100, 100));
+}
+
+#[test]
 fn a_trace_with_a_word_too_early_is_found_out() {
     let row = r#"1 pwrite64(9</d/t.db-wal>, "{\"cid\":\"c1001\"}", 4096, 0) = 4096"#;
     let sync = "1 fdatasync(9</d/t.db-wal>) = 0";
