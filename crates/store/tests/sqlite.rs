@@ -52,6 +52,19 @@ fn a_locked_database_is_busy_and_heals() {
 }
 
 #[test]
+fn bad_input_09_a_database_that_was_moved_away_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Fsync);
+    let mut writer = store.writer().unwrap();
+    let (place, elsewhere) = (dir.path().join("tertulia.db"), dir.path().join("elsewhere.db"));
+    std::fs::rename(&place, &elsewhere).unwrap();
+    assert!(matches!(writer.commit(&Changes::default()), Err(Error::ReadOnly)));
+    assert!(matches!(writer.probe(), Err(Error::ReadOnly)));
+    std::fs::rename(&elsewhere, &place).unwrap();
+    writer.commit(&Changes::default()).unwrap();
+}
+
+#[test]
 fn a_flipped_bit_is_noticed_and_not_delivered() {
     let dir = tempfile::tempdir().unwrap();
     let store = store_with_a_room(dir.path(), Durability::Fsync);

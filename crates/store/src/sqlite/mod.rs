@@ -78,7 +78,7 @@ impl Sqlite {
             Durability::Os | Durability::Memory => "NORMAL",
         };
         db.pragma_update(None, "synchronous", synchronous)?;
-        SqliteWriter::new(db, self.wal_bytes.clone())
+        SqliteWriter::new(db, self.path.clone(), self.wal_bytes.clone())
     }
 
     pub(crate) fn reader(&self) -> Result<SqliteReader, Error> {

@@ -1,5 +1,6 @@
 //! Writing to SQLite: one transaction for all that waited.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tertulia_protocol::{Cid, UserId};
 
+use super::identity;
 use super::read::{Connected, number};
 use crate::engine::Write;
 use crate::error::Error;
@@ -23,6 +25,9 @@ const SWEEP_ROWS: i64 = 500;
 
 pub(crate) struct SqliteWriter {
     db: Connection,
+    /// Where the database was opened, and which file that was.
+    path: PathBuf,
+    file: String,
     wal_bytes: Arc<AtomicU64>,
     /// Where the cleaning of old cids goes on.
     swept: (i64, String, String),
@@ -37,8 +42,10 @@ impl Connected for SqliteWriter {
 impl SqliteWriter {
     pub(super) fn new(
         mut db: Connection,
+        path: PathBuf,
         wal_bytes: Arc<AtomicU64>,
     ) -> Result<SqliteWriter, Error> {
+        let file = identity(&path).map_err(|error| Error::Failed(error.to_string()))?;
         let page_bytes: u64 =
             db.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))? as u64;
         let seen = wal_bytes.clone();
@@ -46,7 +53,16 @@ impl SqliteWriter {
             seen.store(pages as u64 * page_bytes, Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(SqliteWriter { db, wal_bytes, swept: Default::default() })
+        Ok(SqliteWriter { db, path, file, wal_bytes, swept: Default::default() })
+    }
+
+    /// Whether what is written now would be found by the next start. SQLite goes on in a file that was moved
+    /// away, and says nothing.
+    fn is_in_place(&self) -> Result<(), Error> {
+        match identity(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            Ok(_) | Err(_) => Err(Error::ReadOnly),
+        }
     }
 
     /// Starts the log over, if nobody looks at it: a backup may, for long, and nobody waits for that.
@@ -108,6 +124,7 @@ impl Write for SqliteWriter {
     }
 
     fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
+        self.is_in_place()?;
         if self.wal_bytes.load(Ordering::Relaxed) > WAL_BYTES_FULL {
             self.restart_log()?;
         }
@@ -152,6 +169,7 @@ impl Write for SqliteWriter {
     }
 
     fn probe(&mut self) -> Result<(), Error> {
+        self.is_in_place()?;
         super::set_fact(&self.db, "probe", "written to see whether it can be")
     }
 
