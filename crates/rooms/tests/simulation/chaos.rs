@@ -9,7 +9,8 @@ use crate::fate::{Chances, tight};
 use crate::outside::{Plant, room_id, user_id};
 use crate::random::Random;
 use crate::settle;
-use crate::world::{SHARDS, World};
+use crate::server::SHARDS;
+use crate::world::World;
 
 const ROOMS: [&str; 4] = ["garden", "attic", "harbour", "cellar"];
 const USERS: [&str; 5] = ["ada", "bob", "cy", "dee", "eve"];

@@ -13,9 +13,13 @@ mod model;
 mod outbox;
 mod outside;
 mod random;
+mod regressions;
+mod server;
 mod settle;
 mod socket;
+mod stories;
 mod stream;
+mod town;
 mod trace;
 mod world;
 

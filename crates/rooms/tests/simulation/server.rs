@@ -24,7 +24,7 @@ pub(crate) struct Server {
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) people: Arc<People>,
-    cache: Arc<Membership>,
+    pub(crate) cache: Arc<Membership>,
     /// Inputs on their way to each shard.
     pub(crate) coming: Vec<Vec<Input>>,
     /// News that are overtaken.
@@ -32,7 +32,7 @@ pub(crate) struct Server {
 }
 
 /// A server on what is stored.
-fn start(
+pub(crate) fn start(
     memory: &Memory,
     limits: &Arc<Limits>,
     epochs: &Arc<AtomicU64>,
@@ -70,15 +70,4 @@ fn start(
     let lists = || (0..SHARDS).map(|_| Vec::new()).collect();
     let late = (0..SHARDS).map(|_| Vec::new()).collect();
     (Server { shards, counters, hub, people, cache, coming: lists(), late }, committer)
-}
-
-fn without_removals(news: &News) -> Arc<News> {
-    Arc::new(News {
-        id: news.id.clone(),
-        view: news.view,
-        slabs: news.slabs.clone(),
-        removals: Vec::new(),
-        gone: news.gone,
-        committed_ns: news.committed_ns,
-    })
 }

@@ -4,21 +4,16 @@
 //! world decides which comes next. (the whole ring)
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
-use tertulia_protocol::{Close, Epoch};
-use tertulia_rooms::commit::Committer;
-use tertulia_rooms::counters::Counters;
+use tertulia_protocol::Close;
 use tertulia_rooms::draft::{Author, Draft, Reply, Wish};
-use tertulia_rooms::hub::{Hub, News};
+use tertulia_rooms::hub::News;
 use tertulia_rooms::limits::Limits;
 use tertulia_rooms::lookup::{Answer, Lookup, Question, answer};
-use tertulia_rooms::membership::Membership;
-use tertulia_rooms::people::People;
-use tertulia_rooms::shard::{Inbox, Input, Shard, Shared};
-use tertulia_rooms::slab::Gauge;
+use tertulia_rooms::shard::{Input, Shard};
 use tertulia_store::{Memory, Reader, Store};
 
 use crate::client::Client;
@@ -27,11 +22,9 @@ use crate::hears::Hearing;
 use crate::model::Model;
 use crate::outside::{Door, Moment, Office, Outside, Plant, judge, room_id, user_id};
 use crate::random::Random;
+use crate::server::{SHARDS, Server, start};
 use crate::socket::{SocketId, Sockets};
 use crate::trace::Trace;
-
-/// Shards of every server here: two are enough for one to know what the other does not.
-pub(crate) const SHARDS: usize = 2;
 
 /// Noon of some day, far from zero so that nobody takes one clock for the other.
 const WALL_MS: u64 = 1_800_000_000_000;
@@ -48,6 +41,8 @@ pub(crate) struct World {
     pub(crate) draining: bool,
     /// What went wrong how often, before it settled.
     pub(crate) fate: Chances,
+    /// Bytes that a socket takes before anyone reads them.
+    pub(crate) space: RangeInclusive<u64>,
     pub(crate) reader: Reader,
     epochs: Arc<AtomicU64>,
 }
@@ -88,6 +83,7 @@ impl World {
             model,
             draining: false,
             fate,
+            space: 30..=3000,
             reader,
             epochs,
         }
@@ -127,13 +123,10 @@ impl World {
         }
     }
 
-    /// A client opens a connection and says hello.
+    /// A client opens a connection to some shard and says hello.
     pub(crate) fn connect(&mut self, client: usize) {
         let shard = self.random.below(SHARDS);
-        let space = match self.outside.chances {
-            Chances::NONE => 1 << 20,
-            _ => self.random.of(30..=3000) as usize,
-        };
+        let space = self.random.of(self.space.clone()) as usize;
         self.note(1, || format!("client {client} connects to shard {shard}"));
         let (now_ms, wall_ms) = (self.now_ms(), self.outside.moment.wall_ms);
         let device = &mut self.clients[client];
@@ -367,4 +360,16 @@ impl World {
         office.dirty = true;
         self.look();
     }
+}
+
+/// The news as they would be if nobody had been removed: a fault, for the tests of the checks.
+fn without_removals(news: &News) -> Arc<News> {
+    Arc::new(News {
+        id: news.id.clone(),
+        view: news.view,
+        slabs: news.slabs.clone(),
+        removals: Vec::new(),
+        gone: news.gone,
+        committed_ns: news.committed_ns,
+    })
 }

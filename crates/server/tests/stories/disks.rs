@@ -127,6 +127,19 @@ fn bad_input_09_a_locked_database_is_waited_for() {
     trouble.heals(&refused);
 }
 
+#[test]
+fn bad_input_09_a_database_that_was_moved_away_takes_nothing() {
+    let place = Place::new().set("limits.send_per_second", 0);
+    let mut trouble = Trouble::begins(&place);
+    let (file, elsewhere) = (place.data.join("tertulia.db"), place.data.join("elsewhere.db"));
+    std::fs::rename(&file, &elsewhere).expect("moved away");
+    let (_, said) = trouble.send();
+    assert_eq!(said["code"], "read_only", "{said}");
+    let refused = trouble.nothing_is_stored();
+    std::fs::rename(&elsewhere, &file).expect("moved back");
+    trouble.heals(&refused);
+}
+
 /// A small disk. Gone with the value.
 struct SmallDisk(PathBuf);
 
