@@ -59,7 +59,7 @@ faults: ## Servers that are wrong on purpose; the stories have to notice
 
 web: node_modules/.package-lock.json ## The page and its client, in a browser
 	cargo build --locked --bin tertulia
-	cd crates/server/assets/tests && node --test client.test.mjs
+	cd crates/server/assets/tests && node --test transcripts.test.mjs client.test.mjs model.test.mjs
 	cd crates/server/assets/tests && node --test page.test.mjs
 	cd crates/server/assets/tests && node real-server.mjs node --test page.test.mjs
 	cd crates/server/assets/tests && node --test restart.test.mjs

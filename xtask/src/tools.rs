@@ -47,7 +47,10 @@ fn packages() -> Done {
     let sudo = if is_root() { "" } else { "sudo " };
     show(&format!("{sudo}apt-get update -q"))
         .and_then(|()| {
-            show(&format!("{sudo}apt-get install -q -y --no-install-recommends {names}"))
+            show(&format!(
+                "{sudo}env DEBIAN_FRONTEND=noninteractive \
+                 apt-get install -q -y --no-install-recommends {names}"
+            ))
         })
         .map_err(|why| format!("Debian's packages {names}: {why}"))?;
     match PACKAGES.iter().find(|(call, _)| !told(call)) {

@@ -1,7 +1,7 @@
 //! Metrics: what the server counted, read from its internal address.
 
 use std::net::SocketAddr;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ impl Metrics {
 
 /// Reads the metrics again and again beside the run, until a counter has moved.
 pub(crate) struct Watch {
-    stop: Sender<()>,
+    stop: SyncSender<()>,
     thread: JoinHandle<Option<Instant>>,
 }
 
@@ -67,7 +67,7 @@ impl Watch {
         label: &'static str,
         from: f64,
     ) -> Watch {
-        let (stop, stopped) = mpsc::channel();
+        let (stop, stopped) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
             while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 let count = Metrics::read(addr).map_or(from, |page| page.labelled(name, label));

@@ -172,7 +172,7 @@ impl Drop for Own {
 
 /// The line that says where the server listens, or why there is none.
 fn first_line(stdout: ChildStdout) -> Result<String, String> {
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(1);
     // A pipe cannot be read with a time limit. The thread ends with the server.
     std::thread::spawn(move || {
         let mut stdout = BufReader::new(stdout);

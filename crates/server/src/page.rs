@@ -22,6 +22,7 @@ files! {
     "/style.css" "style.css" "text/css; charset=utf-8",
     "/icon.svg" "icon.svg" "image/svg+xml",
     "/tertulia.js" "tertulia.js" SCRIPT,
+    "/core.js" "core.js" SCRIPT,
     "/page.js" "page.js" SCRIPT,
     "/timeline.js" "timeline.js" SCRIPT,
     "/model.js" "model.js" SCRIPT,

@@ -43,11 +43,18 @@ const RULES: &[Rule] = &[
 ];
 
 /// Calls that a rule forbids and that have a reason to be: the file, the call, the reason.
-const ALLOWED: &[(&str, &str, &str)] = &[(
-    "crates/store/src/sqlite/backup.rs",
-    "thread::sleep",
-    "a backup waits for a writer that has the database; no delivery waits for a backup",
-)];
+const ALLOWED: &[(&str, &str, &str)] = &[
+    (
+        "crates/store/src/sqlite/backup.rs",
+        "thread::sleep",
+        "a backup waits for a writer that has the database; no delivery waits for a backup",
+    ),
+    (
+        "crates/rooms/src/commit/mod.rs",
+        "thread::sleep",
+        "a planted fault waits, so that what it breaks shows every time; no release has it",
+    ),
+];
 
 /// Every call that is not made here.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

@@ -37,8 +37,9 @@ pub(crate) fn live(seed: u64, plant: Plant, keep_trace: bool) -> Life {
     let chances = Chances::drawn(&mut random);
     let mut limits = tight(&mut random);
     if chances.news_are_whole() {
-        // A full inbox loses news, too.
+        // A full inbox loses news, too, and who compares heads may be faster than they are.
         limits.shard_queue = 1 << 20;
+        limits.head_check_ms = 1 << 30;
     }
     let mut world = World::new(random.next(), limits, chances, keep_trace);
     world.outside.plant = plant;
@@ -174,7 +175,7 @@ fn speak(world: &mut World, client: usize) {
         match world.random.below(20) {
             0..10 => return send(world, client, room),
             10 => device.place(room).follow.open(),
-            11 if world.random.chance(300) => device.place(room).follow.close(),
+            11 => device.place(room).follow.close(),
             12 => device.ask("typing", &format!(r#"{in_room},"on":true"#), Asked::Other),
             13 => device.ask("signal", &format!(r#"{in_room},"k":"x.wave","d":1"#), Asked::Other),
             14 => {
@@ -245,10 +246,21 @@ fn manage(world: &mut World) {
     let room = *random.pick(&ROOMS);
     let user = user_id(*random.pick(&USERS));
     let role = *random.pick(&[Role::Reader, Role::Member, Role::Member, Role::Admin]);
+    let (back, once_more) = (random.chance(500), random.chance(300));
     let wish = match random.below(10) {
-        0..3 => Wish::Kick(user),
-        3 => Wish::Ban(user),
-        4 => Wish::Unban(user),
+        0..4 => {
+            world.wish(room, Author::Application, Wish::Kick(user.clone()));
+            // Who is let in again at once may not hear what was said meanwhile on the old attachment.
+            if back {
+                world.wish(room, Author::Application, Wish::Put(user.clone(), role));
+            }
+            if !once_more {
+                return;
+            }
+            Wish::Kick(user)
+        }
+        4 => Wish::Ban(user),
+        5 => Wish::Unban(user),
         _ => Wish::Put(user, role),
     };
     world.wish(room, Author::Application, wish);

@@ -72,8 +72,10 @@ impl Stream {
         if upto.is_some_and(|upto| seq > upto) {
             return model.fault(|| format!("{user} {room}: {seq} is behind the page to {upto:?}"));
         }
-        if model.line(room, epoch, seq) != Some(line) {
-            return model.fault(|| format!("{user} {room}: {seq} of {epoch} is not the log's"));
+        let stored = model.line(room, epoch, seq);
+        if stored != Some(line) {
+            let words = format!("{user} {room}: {seq} of {epoch} is {line}, stored is {stored:?}");
+            return model.fault(|| words);
         }
         if let Some(removal) = ear.removal(epoch, authorised, model).filter(|at| *at < seq) {
             model.fault(|| {

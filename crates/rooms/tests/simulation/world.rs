@@ -279,6 +279,8 @@ impl World {
                 self.server.coming[shard].push(input);
                 continue;
             };
+            let (id, head, gone) = (news.id.clone(), news.view.head.seq, news.gone);
+            self.note(head, || format!("shard {shard}: news of {id} to {head}, gone: {gone}"));
             let news = match self.outside.plant {
                 Plant::SkippedKick => without_removals(&news),
                 Plant::Nothing | Plant::DoubleDelivery => news,

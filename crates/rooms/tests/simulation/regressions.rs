@@ -1,0 +1,92 @@
+//! Regressions: what the simulation found, each told so small that the mistake is plain.
+
+use tertulia_rooms::limits::Limits;
+
+use crate::client::Asked;
+use crate::fate::{Chances, roomy};
+use crate::town::Town;
+
+#[test]
+fn a_hello_that_has_to_ask_keeps_the_token_of_its_upgrade() {
+    for seed in 0..8 {
+        let mut town = Town::seeded(seed);
+        let [ada] = town.members(["ada"], "garden");
+        town.goes_wrong(Chances { token_asked: 1000, ..Chances::NONE });
+        town.cut(ada);
+        // Some of the seeds put the token into the upgrade.
+        town.resumes(ada);
+        assert!(town.world.clients[ada.0].is_quiet(), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_follows_a_refused_hello_is_nobodys() {
+    let mut town = Town::seeded(7);
+    let [ada] = town.members(["ada"], "garden");
+    town.cut(ada);
+    town.goes_wrong(Chances { token_asked: 1000, ..Chances::NONE });
+    town.world.clients[ada.0].token_s = 0;
+    town.says(ada, "garden", "c", "behind the hello");
+    town.resumes(ada);
+    assert_eq!(town.world.model.places("ada", "garden", "c").len(), 0);
+}
+
+#[test]
+fn a_room_deleted_during_a_lookup_stays_deleted() {
+    let mut town = Town::seeded(7);
+    let [ada] = town.members(["ada"], "garden");
+    let [bob] = town.members(["bob"], "attic");
+    town.cut(ada);
+    let ask = |town: &mut Town| {
+        let get = r#","room":"garden","op":"get""#;
+        town.world.clients[bob.0].ask("room", get, Asked::Other);
+        town.world.post(bob.0);
+        for socket in town.world.outside.sockets.ids() {
+            town.world.upload(socket, usize::MAX);
+        }
+    };
+    let phone = town.device("bob", "attic");
+    ask(&mut town);
+    // A reader has seen the room, and then it goes.
+    town.world.answer(0);
+    town.world.wish("garden", tertulia_rooms::draft::Author::Application, tertulia_rooms::draft::Wish::Delete);
+    town.world.commit(usize::MAX);
+    // Someone else asks before the first answer is there.
+    town.world.clients[phone.0].ask("room", r#","room":"garden","op":"get""#, Asked::Other);
+    town.world.post(phone.0);
+    town.quiet();
+    assert_eq!(town.world.server.hub.size().0, 1, "only the attic is known");
+}
+
+#[test]
+fn someone_added_again_is_not_dropped_for_the_old_kick() {
+    let mut town = Town::seeded(7);
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    // Someone else of bob's shard keeps it listening.
+    let _others: Vec<_> = (0..4).map(|_| town.device("ada", "garden")).collect();
+    town.goes_wrong(Chances { news_late: 1000, ..Chances::NONE });
+    town.kicks("bob", "garden");
+    town.adds("bob", "garden");
+    town.cut(bob);
+    town.resumes(bob);
+    town.goes_wrong(Chances::NONE);
+    assert!(town.follows(bob, "garden"));
+    town.sends(ada, "garden", ["welcome back"]);
+    assert_eq!(town.hears(bob, "garden"), ["welcome back"]);
+}
+
+#[test]
+fn a_member_whose_grant_ends_is_still_a_member() {
+    let limits = Limits { membership_ttl_s: 1, ..roomy() };
+    let mut town = Town::with_limits(7, limits);
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    town.cut(bob);
+    town.granted(bob, Some("garden"));
+    town.resumes(bob);
+    // The stored membership is not at hand any more.
+    town.passes(3000);
+    town.granted(bob, None);
+    town.renews(bob);
+    town.sends(ada, "garden", ["still here?"]);
+    assert_eq!(town.hears(bob, "garden"), ["still here?"]);
+}
