@@ -1,5 +1,7 @@
 //! What every engine promises. Each story runs on all of them.
 
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+
 use tempfile::TempDir;
 use tertulia_protocol::{Cid, Epoch, Role, RoomId, RoomKind, UserId};
 use tertulia_store::{

@@ -1,5 +1,7 @@
 //! What only a file can do: be locked, damaged, copied, of another version, or in use.
 
+#![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+
 use rusqlite::Connection;
 use tertulia_protocol::{Epoch, RoomId, RoomKind};
 use tertulia_store::{

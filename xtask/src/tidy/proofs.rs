@@ -89,6 +89,20 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     }
     findings.extend(proofs.iter().filter_map(|proof| proof_of_nothing(proof, &claims)));
     findings.extend(vectors(tree));
+    findings.extend(never_run(tree));
+    findings
+}
+
+/// Tests of the page that the Makefile does not name: cargo finds its own, node is told.
+fn never_run(tree: &Tree) -> Vec<Finding> {
+    let recipes = tree.text("Makefile").unwrap_or_default();
+    let mut findings = Vec::new();
+    for file in tree.files.iter().filter(|file| file.path.ends_with(".test.mjs")) {
+        if !recipes.split_whitespace().any(|word| word == file.name()) {
+            let what = "no recipe of the Makefile runs it; add it to `web`".to_owned();
+            findings.push(Finding { path: file.path.clone(), line: 0, what });
+        }
+    }
     findings
 }
 
@@ -282,6 +296,7 @@ mod tests {
         };
         vec![
             (PROTOCOL.to_owned(), page),
+            ("Makefile".to_owned(), "web:\n\tnode --test a.test.mjs\n".to_owned()),
             ("crates/rooms/tests/rules.rs".to_owned(), tests),
             (
                 "crates/server/a.test.mjs".to_owned(),
@@ -393,6 +408,13 @@ mod tests {
                 "crates/server/a.test.mjs: p5_1",
             ],
         );
+    }
+
+    #[test]
+    fn a_test_of_the_page_that_nobody_runs_is_found() {
+        let other = ("crates/server/b.test.mjs".to_owned(), String::new());
+        let expected = "crates/server/b.test.mjs: no recipe of the Makefile runs it";
+        check_with(|files| files.push(other), &[expected]);
     }
 
     #[test]

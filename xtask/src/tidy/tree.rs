@@ -75,7 +75,7 @@ impl File {
         self.path.strip_prefix("crates/")?.split('/').next()
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 }

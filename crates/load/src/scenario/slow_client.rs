@@ -1,7 +1,7 @@
 //! Slow client: in the second half of the run one more client joins the room and reads nothing.
 //!
 //! The server must close it with 4202 in time, and nobody else may notice: nothing lost, and a p99 of at most
-//! twice that of the first half. Afterwards the slow one reads again, resumes, and must have missed nothing.
+//! twice that of the first half, where the halves are long enough to compare. Afterwards the slow one reads again, resumes, and must have missed nothing.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,9 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How much later the others may hear, at the 99th percentile.
 const P99_RATIO_MAX: f64 = 2.0;
+
+/// In shorter runs a p99 is the machine's doing, not the server's: it is told and not judged.
+const COMPARED_FROM_S: u64 = 30;
 
 /// The smallest that a kernel gives: a client that stops reading is felt soon.
 const RECEIVE_BUFFER_BYTES: usize = 4096;
@@ -65,11 +68,12 @@ pub(super) fn run(options: &Options, server: &Server) -> Result<Report, Error> {
     crowd.settle(options.patience())?;
 
     let mut report = Report::of(options, 1, &crowd, spent);
-    judge(&mut report, closed, server.internal.is_some());
+    let compare = options.seconds >= COMPARED_FROM_S;
+    judge(&mut report, closed, server.internal.is_some(), compare);
     Ok(report)
 }
 
-fn judge(report: &mut Report, closed: Option<Duration>, has_metrics: bool) {
+fn judge(report: &mut Report, closed: Option<Duration>, has_metrics: bool, compare: bool) {
     let limit = CLOSED_WITHIN.as_secs();
     report.require(has_metrics, || {
         format!("{CLOSES}{{{SLOW}}} was not looked at, give --metrics-url")
@@ -85,7 +89,7 @@ fn judge(report: &mut Report, closed: Option<Duration>, has_metrics: bool) {
     };
     let ratio = beside.p99_ms / alone.p99_ms;
     report.measured.insert("p99_ratio", ratio);
-    report.require(alone.count > 0 && ratio <= P99_RATIO_MAX, || {
+    report.require(alone.count > 0 && (ratio <= P99_RATIO_MAX || !compare), || {
         format!(
             "p99 beside the slow client is {:.3} ms, {ratio:.2} times the {:.3} ms without it, the limit is {P99_RATIO_MAX}",
             beside.p99_ms, alone.p99_ms
