@@ -100,7 +100,9 @@ impl Shard {
         subs: &[Sub],
         hand: &mut Hand,
     ) -> Result<Vec<Result<Settled, Refusal>>, Question> {
-        if hand.plans.is_none() {
+        // Someone may have been removed while pages were read: what was decided before that is decided anew,
+        // from where the log stands by now. The pages are still good.
+        if !hand.plans.as_ref().is_some_and(|plans| self.are_current(subs, plans)) {
             hand.plans = Some(self.plans(place, subs, hand)?);
         }
         let plans = hand.plans.take().expect("it was put there just now");
@@ -130,23 +132,13 @@ impl Shard {
             hand.plans = Some(plans);
             return Err(Question::Pages(missing));
         }
-        // Someone may have been removed while pages were read.
-        for (sub, one) in subs.iter().zip(&mut settled) {
-            if let Ok(ready) = one
-                && !self.cache.is_current(&sub.room, ready.plan.version)
-            {
-                match self.authorise(place, &sub.room, Action::Read, &Hand::default()) {
-                    Seen::May(view, _, version) if view.epoch == ready.plan.view.epoch => {
-                        ready.plan.version = version;
-                    }
-                    Seen::MayNot(refusal) => *one = Err(refusal),
-                    Seen::May(..) | Seen::Ask => {
-                        *one = Err(Refusal::Unavailable("the room changed meanwhile, try again"));
-                    }
-                }
-            }
-        }
         Ok(settled)
+    }
+
+    fn are_current(&self, subs: &[Sub], plans: &[Result<Plan, Refusal>]) -> bool {
+        let mut planned =
+            subs.iter().zip(plans).filter_map(|(sub, plan)| Some((sub, plan.as_ref().ok()?)));
+        planned.all(|(sub, plan)| self.cache.is_current(&sub.room, plan.version))
     }
 
     fn plans(

@@ -8,8 +8,8 @@ use crate::client::{Asked, Client};
 use crate::fate::{Chances, tight};
 use crate::outside::{Plant, room_id, user_id};
 use crate::random::Random;
-use crate::settle;
 use crate::server::SHARDS;
+use crate::settle;
 use crate::world::World;
 
 const ROOMS: [&str; 4] = ["garden", "attic", "harbour", "cellar"];

@@ -56,13 +56,15 @@ impl Outbox {
         Some(cid)
     }
 
-    /// The command was refused.
+    /// The command was refused. Devices of one user share a rate, so each waits a little longer than it has
+    /// to, and never as long as the last time: or they could keep step for ever.
     pub(crate) fn refused(&mut self, id: CommandId, retry_ms: Option<u64>, now_ms: u64) {
         let Some(cid) = self.answered(id) else { return };
         match retry_ms {
             None => self.settle(&cid),
             Some(retry_ms) => {
-                let until_ms = self.paused_until_ms.unwrap_or(0).max(now_ms + retry_ms);
+                let until_ms = now_ms + retry_ms + u64::from(id) * 37 % 100;
+                let until_ms = self.paused_until_ms.unwrap_or(0).max(until_ms);
                 self.paused_until_ms = Some(until_ms);
                 self.said = 0;
             }

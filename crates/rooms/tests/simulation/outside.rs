@@ -107,7 +107,11 @@ impl Outside {
     /// Another thread's turn, if chance has it.
     fn interrupt(&self) {
         let Ok(mut office) = self.office.try_borrow_mut() else { return };
-        if !office.drafts.is_empty() && office.random.chance(self.chances.interrupted) {
+        // Once a turn: the model has to see each commit before the next.
+        if !office.dirty
+            && !office.drafts.is_empty()
+            && office.random.chance(self.chances.interrupted)
+        {
             let most = self.limits.commit_batch;
             office.commit(most, &self.chances, &self.memory, self.moment);
         }

@@ -49,7 +49,11 @@ fn a_room_deleted_during_a_lookup_stays_deleted() {
     ask(&mut town);
     // A reader has seen the room, and then it goes.
     town.world.answer(0);
-    town.world.wish("garden", tertulia_rooms::draft::Author::Application, tertulia_rooms::draft::Wish::Delete);
+    town.world.wish(
+        "garden",
+        tertulia_rooms::draft::Author::Application,
+        tertulia_rooms::draft::Wish::Delete,
+    );
     town.world.commit(usize::MAX);
     // Someone else asks before the first answer is there.
     town.world.clients[phone.0].ask("room", r#","room":"garden","op":"get""#, Asked::Other);
