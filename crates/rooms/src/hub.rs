@@ -296,6 +296,8 @@ impl Hub {
                 }
             }
             drop(stripe);
+            // A map has an order of its own each time; a simulation has to repeat itself.
+            signals.sort_by_key(|(_, signal)| signal.room);
             for (listeners, signal) in signals {
                 self.hand_over(listeners, &Arc::new(signal));
             }

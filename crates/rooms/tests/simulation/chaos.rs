@@ -244,7 +244,7 @@ fn renew(world: &mut World, client: usize) {
 fn manage(world: &mut World) {
     let random = &mut world.random;
     let room = *random.pick(&ROOMS);
-    let user = user_id(*random.pick(&USERS));
+    let user = user_id(USERS[random.below(USERS.len())]);
     let role = *random.pick(&[Role::Reader, Role::Member, Role::Member, Role::Admin]);
     let (back, once_more) = (random.chance(500), random.chance(300));
     let wish = match random.below(10) {
