@@ -174,7 +174,7 @@ fn speak(world: &mut World, client: usize) {
     } else {
         match world.random.below(20) {
             0..10 => return send(world, client, room),
-            10 => device.place(room).follow.open(),
+            10 => device.open(room),
             11 => device.place(room).follow.close(),
             12 => device.ask("typing", &format!(r#"{in_room},"on":true"#), Asked::Other),
             13 => device.ask("signal", &format!(r#"{in_room},"k":"x.wave","d":1"#), Asked::Other),

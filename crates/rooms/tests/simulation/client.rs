@@ -116,6 +116,18 @@ impl Client {
         })
     }
 
+    /// The application wants a room, maybe again.
+    pub(crate) fn open(&mut self, room: &str) {
+        let follow = &mut self.place(room).follow;
+        let was_open = follow.is_open();
+        follow.open();
+        // What came while it was closed was ignored. If nobody was told of the closing, nothing but a
+        // comparison of heads shows that something is missing.
+        if let Some(position) = follow.position().filter(|_| !was_open) {
+            follow.head(Some((position.epoch, Seq::MAX)));
+        }
+    }
+
     /// The first words on a new connection. `with_token` = not in the upgrade.
     pub(crate) fn hello(
         &mut self,

@@ -58,7 +58,7 @@ fn reopen(world: &mut World) {
         let rooms: Vec<String> = world.clients[client].rooms.keys().cloned().collect();
         for room in rooms {
             if matches!(world.standing(&room, &user), Standing::Member(_)) {
-                world.clients[client].place(&room).follow.open();
+                world.clients[client].open(&room);
             }
         }
         world.post(client);

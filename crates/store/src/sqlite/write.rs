@@ -75,11 +75,11 @@ impl SqliteWriter {
         self.db.busy_timeout(super::BUSY_WAIT)?;
         match busy {
             Ok(0) => self.wal_bytes.store(0, Ordering::Relaxed),
-            _ if self.wal_bytes.load(Ordering::Relaxed) >= WAL_BYTES_MAX => {
+            Err(error) => return Err(error.into()),
+            Ok(_) if self.wal_bytes.load(Ordering::Relaxed) >= WAL_BYTES_MAX => {
                 return Err(Error::Busy);
             }
             Ok(_) => {}
-            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
