@@ -81,8 +81,21 @@ impl State {
         wish: Wish,
         veto: Option<Refusal>,
     ) -> Outcome {
+        self.submit_and(room, author, wish, veto, |_| ()).await
+    }
+
+    /// The same, and does `and` with what came of it, whether or not anyone still waits.
+    async fn submit_and(
+        &self,
+        room: RoomId,
+        author: Author,
+        wish: Wish,
+        veto: Option<Refusal>,
+        and: impl FnOnce(&Outcome) + Send + 'static,
+    ) -> Outcome {
         let (tell, told) = oneshot::channel();
         let reply = Reply::Call(Box::new(move |outcome| {
+            and(&outcome);
             // Whoever asked may have gone; what was committed stays.
             _ = tell.send(outcome);
         }));
@@ -94,8 +107,21 @@ impl State {
         told.await.unwrap_or(Err(Refusal::Unavailable("the server stops, try again")))
     }
 
-    /// Refuses the user's tokens of before that second, and ends their connections.
-    pub(crate) fn expel(&self, user: &UserId, before_s: u64) {
+    /// Refuses the user's tokens of before that second, now and after a restart, and ends their connections.
+    pub(crate) async fn revoke(self: Arc<Self>, user: UserId, before_s: u64) -> Outcome {
+        // A revocation is of no room; any name that is one will do.
+        let nowhere = RoomId::parse("-").expect("a dash is fit for a room");
+        let wish = Wish::Revoke { user: user.clone(), before_s };
+        let app = self.clone();
+        let expel = move |outcome: &Outcome| {
+            if outcome.is_ok() {
+                app.expel(&user, before_s);
+            }
+        };
+        self.submit_and(nowhere, Author::Application, wish, None, expel).await
+    }
+
+    fn expel(&self, user: &UserId, before_s: u64) {
         self.login.revoke(user.clone(), before_s);
         for inbox in self.shared.hub.inboxes() {
             inbox.queue.push_all([Input::Expel(user.clone(), Close::Revoked)]);

@@ -17,7 +17,7 @@ use tertulia_store::{Error, RoomNo, Writer};
 
 use crate::clock::Clock;
 use crate::counters::{Counters, Verb};
-use crate::draft::{Draft, Outcome, Reply, Wish};
+use crate::draft::{Draft, Outcome, Reply};
 use crate::hub::{Hub, News};
 use crate::limits::Limits;
 use crate::membership::Membership;
@@ -45,8 +45,6 @@ pub type EpochMaker = Box<dyn FnMut() -> Epoch + Send>;
 /// What the server around has to do after a batch.
 #[derive(Default)]
 pub struct AfterBatch {
-    /// Users whose tokens from before that second are refused from now on.
-    pub revoked: Vec<(tertulia_protocol::UserId, u64)>,
     /// The store did not do it.
     pub error: Option<Error>,
 }
@@ -74,11 +72,6 @@ impl Committer {
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts.iter() {
             outcomes.push(self.judge(&mut batch, draft));
-            if let (Wish::Revoke { user, before_s }, Ok(_)) =
-                (&draft.wish, &outcomes[outcomes.len() - 1])
-            {
-                after.revoked.push((user.clone(), *before_s));
-            }
         }
         batch.seal();
         if planted(Fault::AckBeforeCommit) {
@@ -94,7 +87,7 @@ impl Committer {
                     self.counters.commit_failures.add(1);
                     self.rooms.forget(batch.touched_ids());
                     batch = Batch::new(0, self.last_no, gauge);
-                    after = AfterBatch { error: Some(error), ..AfterBatch::default() };
+                    after.error = Some(error);
                 }
             }
         }

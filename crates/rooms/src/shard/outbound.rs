@@ -17,6 +17,10 @@ const NONE: u32 = u32::MAX;
 /// Links handed to one write: the kernel takes 1,024, but so many small ones are rare.
 const PARTS_PER_WRITE: usize = 64;
 
+/// Replies share a buffer up to this size. A buffer goes when all of it is sent, so one that grew as long as
+/// a reader is never quite done would keep everything it was ever told.
+const REPLY_BUFFER_BYTES: usize = 16 * 1024;
+
 /// What is queued, as far as it can be dropped again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Load {
@@ -143,6 +147,7 @@ impl Links {
     /// Queues a reply: `write` puts whole frames. Replies that follow each other share a buffer.
     pub(crate) fn reply(&mut self, queue: &mut Queue, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(Link { bytes: Bytes::Own(bytes), end, objects, .. }) = self.get_mut(queue.last)
+            && bytes.len() < REPLY_BUFFER_BYTES
         {
             let before = bytes.len();
             write(bytes);
@@ -376,6 +381,22 @@ mod tests {
         assert_eq!(taken(&mut links, &mut queue, 99), "ne||threelag");
         assert!(queue.is_empty());
         assert_eq!((links.bytes(), Arc::strong_count(&first)), (0, 1));
+    }
+
+    #[test]
+    fn a_reader_who_is_never_quite_done_does_not_keep_what_it_was_told() {
+        let (mut links, mut queue) = (Links::new(), Queue::default());
+        for _ in 0..100 {
+            links.reply(&mut queue, |out| out.extend_from_slice(&[b'x'; 1000]));
+            links.reply(&mut queue, |out| out.extend_from_slice(&[b'y'; 1000]));
+            let waiting = queue.bytes();
+            taken(&mut links, &mut queue, waiting - 1000);
+        }
+        let kept = links.links.iter().flatten().map(|link| match &link.bytes {
+            Bytes::Own(bytes) => bytes.len(),
+            Bytes::Shared(_) | Bytes::Slab(_) => 0,
+        });
+        assert!(kept.sum::<usize>() < 2 * REPLY_BUFFER_BYTES);
     }
 
     #[test]

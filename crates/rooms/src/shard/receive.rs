@@ -91,7 +91,14 @@ impl Shard {
         let lines = || text.split('\n').filter(|line| !line.is_empty());
         if lines().count() > OBJECTS_PER_MESSAGE_MAX {
             let why = format!("a message holds at most {OBJECTS_PER_MESSAGE_MAX} objects");
-            return self.refuse(place, None, &Refusal::BadRequest(why));
+            self.refuse(place, None, &Refusal::BadRequest(why));
+            // Nothing of it is done, so nothing of it can wait until the client reads.
+            if matches!(self.connections[place as usize].state, State::Greeting(_)) {
+                self.close(place, Close::NotThisProtocol, None);
+            } else if self.is_full(place) {
+                self.close(place, Close::Rate, None);
+            }
+            return;
         }
         if self.lines(place, text, ports) {
             self.connections[place as usize].unreadable = 0;

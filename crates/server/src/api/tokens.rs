@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use tertulia_protocol::line::Line;
 use tertulia_protocol::{Field, Role, RoomId, UserId, object};
-use tertulia_rooms::draft::{Author, Wish};
 
 use super::caller::Caller;
 use super::{idempotency_key, json, text, user_id};
@@ -137,10 +136,6 @@ pub(super) async fn revoke(
     let user = user_id(&user)?;
     // Tokens tell whole seconds: one from earlier in this second must not pass for one from now.
     let before_s = app.now_s() + 1;
-    let wish = Wish::Revoke { user: user.clone(), before_s };
-    // A revocation is of no room; any name that is one will do.
-    let nowhere = RoomId::parse("-").expect("a dash is fit for a room");
-    app.submit(nowhere, Author::Application, wish, None).await?;
-    app.expel(&user, before_s);
+    app.revoke(user, before_s).await?;
     Ok(StatusCode::NO_CONTENT)
 }
