@@ -6,7 +6,9 @@ use hashbrown::HashMap;
 use tertulia_protocol::{SessionId, UserId};
 
 use crate::draft::Address;
+use crate::limits::Limits;
 use crate::rates::Bucket;
+use crate::refusal::Refusal;
 
 /// Locks for the users: enough that two shards seldom meet.
 const STRIPES: usize = 64;
@@ -86,20 +88,27 @@ impl People {
         }
     }
 
-    /// Lets the user say one thing more.
-    ///
-    /// Errors: milliseconds until they may.
-    pub fn may_send(
+    /// What to answer to a send with a body of so many bytes, unless the same was committed before. One bucket
+    /// for a user, whatever the door.
+    pub fn veto(
         &self,
         user: &UserId,
+        bytes: usize,
+        limits: &Limits,
         now_ns: u64,
-        per_second: u32,
-        burst: u32,
-    ) -> Result<(), u64> {
-        if per_second == 0 {
-            return Ok(());
+    ) -> Option<Refusal> {
+        let limit = limits.body_bytes;
+        if bytes > limit {
+            return Some(Refusal::TooLarge { bytes, limit });
         }
-        self.stripe(user).entry(user.clone()).or_default().sends.take(now_ns, per_second, burst)
+        let (rate, burst) = (limits.send_per_second, limits.send_burst);
+        if rate == 0 {
+            return None;
+        }
+        let mut stripe = self.stripe(user);
+        let sends = &mut stripe.entry(user.clone()).or_default().sends;
+        let taken = sends.take(now_ns, rate, burst);
+        taken.err().map(|retry_ms| Refusal::RateLimited { retry_ms })
     }
 
     /// Forgets those who are gone and silent. Cost: a walk over everyone; call it each minute.

@@ -62,8 +62,8 @@ impl Committing {
             }
             self.drafts.take_some(self.batch_max, &mut drafts);
             if !drafts.is_empty() {
-                let after = self.committer.commit(&mut drafts, &*self.clock);
-                self.note(after.error.as_ref());
+                let committed = self.committer.commit(&mut drafts, &*self.clock);
+                self.note(committed.err().as_ref());
                 continue;
             }
             if self.stop.load(Ordering::Acquire) && self.drafts.is_empty() {

@@ -42,13 +42,6 @@ pub struct Committer {
 /// Makes names for new lives of logs. A simulation gives its own, to repeat itself.
 pub type EpochMaker = Box<dyn FnMut() -> Epoch + Send>;
 
-/// What the server around has to do after a batch.
-#[derive(Default)]
-pub struct AfterBatch {
-    /// The store did not do it.
-    pub error: Option<Error>,
-}
-
 impl Committer {
     /// A committer that goes on where the store stands.
     pub fn new(
@@ -65,10 +58,12 @@ impl Committer {
     }
 
     /// Deals with every draft of `drafts`: one transaction, one sync, then everyone is told.
-    pub fn commit(&mut self, drafts: &mut Vec<Draft>, clock: &dyn Clock) -> AfterBatch {
+    ///
+    /// Errors: the store did not do it, and everyone was told that.
+    pub fn commit(&mut self, drafts: &mut Vec<Draft>, clock: &dyn Clock) -> Result<(), Error> {
         let gauge = self.hub.gauge().clone();
         let mut batch = Batch::new(clock.wall_ms(), self.last_no, gauge.clone());
-        let mut after = AfterBatch::default();
+        let mut done = Ok(());
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts.iter() {
             outcomes.push(self.judge(&mut batch, draft));
@@ -87,13 +82,13 @@ impl Committer {
                     self.counters.commit_failures.add(1);
                     self.rooms.forget(batch.touched_ids());
                     batch = Batch::new(0, self.last_no, gauge);
-                    after.error = Some(error);
+                    done = Err(error);
                 }
             }
         }
         self.tell(drafts, outcomes, batch, clock);
         self.rooms.trim();
-        after
+        done
     }
 
     /// Finds out whether the store can be written again.

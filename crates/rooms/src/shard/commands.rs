@@ -79,16 +79,8 @@ impl Shard {
     ) -> Flow {
         let author = self.author(place, &send.room);
         let user = author.user().expect("a connection acts as a user");
-        let (rate, burst) = (self.limits.send_per_second, self.limits.send_burst);
-        let limit = self.limits.body_bytes;
-        let bytes = send.d.len();
         // A limit may not hide that the same was committed before, so the committer says it.
-        let veto = if bytes > limit {
-            Some(Refusal::TooLarge { bytes, limit })
-        } else {
-            let allowed = self.people.may_send(user, self.now_ns, rate, burst);
-            allowed.err().map(|retry_ms| Refusal::RateLimited { retry_ms })
-        };
+        let veto = self.people.veto(user, send.d.len(), &self.limits, self.now_ns);
         let who = self.connections[place as usize].who.as_mut();
         let who = who.expect("only someone who said hello gets here");
         who.too_fast = if veto.is_some() { who.too_fast + 1 } else { 0 };

@@ -4,9 +4,9 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use tertulia_protocol::UserId;
 use tertulia_protocol::command;
 use tertulia_protocol::line::{Line, put_list};
-use tertulia_protocol::{RoomId, UserId};
 use tertulia_rooms::draft::{Author, Wish};
 use tertulia_rooms::permission::Action;
 
@@ -62,37 +62,42 @@ pub(super) async fn put(
 pub(super) async fn remove(
     State(app): State<App>,
     caller: Caller,
-    Path((room, user)): Place,
+    Path(place): Place,
 ) -> Result<StatusCode, Problem> {
-    let (room, user) = (room_id(&room)?, user_id(&user)?);
-    let author = caller.author(&room, KeyScope::Admin)?;
-    let wish = if author.user() == Some(&user) { Wish::Leave } else { Wish::Kick(user) };
-    done(app, room, author, wish).await
+    done(app, caller, place, |author, user| match author.user() == Some(&user) {
+        true => Wish::Leave,
+        false => Wish::Kick(user),
+    })
+    .await
 }
 
 /// `PUT /v1/rooms/{room}/bans/{user}`.
 pub(super) async fn ban(
     State(app): State<App>,
     caller: Caller,
-    Path((room, user)): Place,
+    Path(place): Place,
 ) -> Result<StatusCode, Problem> {
-    let (room, user) = (room_id(&room)?, user_id(&user)?);
-    let author = caller.author(&room, KeyScope::Admin)?;
-    done(app, room, author, Wish::Ban(user)).await
+    done(app, caller, place, |_, user| Wish::Ban(user)).await
 }
 
 /// `DELETE /v1/rooms/{room}/bans/{user}`.
 pub(super) async fn unban(
     State(app): State<App>,
     caller: Caller,
-    Path((room, user)): Place,
+    Path(place): Place,
+) -> Result<StatusCode, Problem> {
+    done(app, caller, place, |_, user| Wish::Unban(user)).await
+}
+
+async fn done(
+    app: App,
+    caller: Caller,
+    (room, user): (String, String),
+    wish: impl FnOnce(&Author, UserId) -> Wish,
 ) -> Result<StatusCode, Problem> {
     let (room, user) = (room_id(&room)?, user_id(&user)?);
     let author = caller.author(&room, KeyScope::Admin)?;
-    done(app, room, author, Wish::Unban(user)).await
-}
-
-async fn done(app: App, room: RoomId, author: Author, wish: Wish) -> Result<StatusCode, Problem> {
+    let wish = wish(&author, user);
     app.submit(room, author, wish, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }

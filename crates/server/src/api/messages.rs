@@ -76,22 +76,11 @@ pub(super) async fn send(
     if say.epoch.is_none() && (say.re.is_some() || say.thread.is_some()) {
         return Err(Problem::bad_request("epoch is needed with re and thread"));
     }
-    let veto = veto(&app, &author, &say);
+    let (people, limits, now) = (&app.shared.people, &app.shared.limits, app.clock.now_ns());
+    let veto = author.user().and_then(|user| people.veto(user, say.d.len(), limits, now));
     let done = app.submit(room, author, Wish::Say(say), veto).await?;
     let dup = matches!(&done, Done::Said(stored) if stored.dup);
     Ok(changed(if dup { StatusCode::OK } else { StatusCode::CREATED }, done))
-}
-
-/// What to answer unless the same was committed before. One bucket for a user, whatever the door.
-fn veto(app: &App, author: &Author, say: &Say) -> Option<Refusal> {
-    let limits = &app.shared.limits;
-    let (bytes, limit) = (say.d.len(), limits.body_bytes);
-    if bytes > limit {
-        return Some(Refusal::TooLarge { bytes, limit });
-    }
-    let (now, rate, burst) = (app.clock.now_ns(), limits.send_per_second, limits.send_burst);
-    let allowed = app.shared.people.may_send(author.user()?, now, rate, burst);
-    allowed.err().map(|retry_ms| Refusal::RateLimited { retry_ms })
 }
 
 /// Which events are wanted.
