@@ -71,6 +71,7 @@ pub const SHARDS_MAX: usize = 64;
 /// Locks for the rooms: enough that two shards seldom meet, few enough to walk.
 const STRIPES: usize = 64;
 
+#[derive(Default)]
 struct HubRoom {
     /// `None` while the first lookup is under way.
     view: Option<View>,
@@ -81,7 +82,9 @@ struct HubRoom {
     listeners: u64,
     tail: Tail,
     typing: Typing,
-    place: u32,
+    /// Its places in the lines of its stripe.
+    idle: Option<u32>,
+    tailed: Option<u32>,
 }
 
 impl HubRoom {
@@ -93,8 +96,16 @@ impl HubRoom {
 #[derive(Default)]
 struct Stripe {
     rooms: HashMap<RoomId, HubRoom>,
-    recency: Recency<RoomId>,
+    lines: Lines,
     tail_bytes: usize,
+}
+
+/// What may be let go of, by last use. A room that someone hears stays, however many there are: they are
+/// bounded by the connections and their rooms.
+#[derive(Default)]
+struct Lines {
+    idle: Recency<RoomId>,
+    tailed: Recency<RoomId>,
 }
 
 /// Where the committer and the shards meet.
@@ -105,7 +116,7 @@ pub struct Hub {
     tail_events: usize,
     tail_room_bytes: usize,
     tail_stripe_bytes: usize,
-    rooms_per_stripe: usize,
+    idle_per_stripe: usize,
     typing_every_ms: u64,
     typing_ttl_ms: u64,
 }
@@ -121,7 +132,7 @@ impl Hub {
             tail_events: limits.tail_events,
             tail_room_bytes: limits.tail_room_bytes,
             tail_stripe_bytes: limits.tail_bytes / STRIPES,
-            rooms_per_stripe: (limits.active_rooms / STRIPES).max(16),
+            idle_per_stripe: (limits.active_rooms / STRIPES).max(16),
             typing_every_ms: limits.typing_every_ms,
             typing_ttl_ms: limits.typing_ttl_ms,
         }
@@ -147,8 +158,10 @@ impl Hub {
     /// not overwritten by what the lookup read before it. Each call is owed one [`Hub::learn`].
     pub fn expect(&self, room: &RoomId) {
         let mut stripe = self.stripe(room);
-        stripe.entry(room).expected += 1;
-        stripe.evict(self);
+        let stripe = &mut *stripe;
+        let entry = stripe.rooms.entry(room.clone()).or_default();
+        entry.expected += 1;
+        stripe.lines.file(room, entry);
     }
 
     /// Ends an [`Hub::expect`] with what the lookup found, or with nothing.
@@ -159,9 +172,11 @@ impl Hub {
         if let Some(room) = room.filter(|room| Some(room.no) > entry.deleted) {
             entry.view.get_or_insert_with(|| View::of(room));
         }
+        stripe.lines.file(id, entry);
         if entry.view.is_none() && entry.is_idle() {
             stripe.remove(id);
         }
+        stripe.evict(self);
     }
 
     /// The room, if it is known here.
@@ -171,20 +186,20 @@ impl Hub {
 
     /// From now on `shard` gets the room's news. Says where the room stands; all after that is news.
     pub fn listen(&self, shard: usize, room: &RoomId) -> Option<View> {
-        let mut stripe = self.stripe(room);
+        let stripe = &mut *self.stripe(room);
         let entry = stripe.rooms.get_mut(room)?;
-        entry.view?;
+        let view = entry.view?;
         entry.listeners |= 1 << shard;
-        let (place, view) = (entry.place, entry.view);
-        stripe.recency.touch(place);
-        view
+        stripe.lines.file(room, entry);
+        Some(view)
     }
 
     /// `shard` has no one left who hears the room.
     pub fn unlisten(&self, shard: usize, room: &RoomId) {
-        let mut stripe = self.stripe(room);
+        let stripe = &mut *self.stripe(room);
         if let Some(entry) = stripe.rooms.get_mut(room) {
             entry.listeners &= !(1 << shard);
+            stripe.lines.file(room, entry);
         }
         stripe.evict(self);
     }
@@ -198,13 +213,11 @@ impl Hub {
         upto: Seq,
         bytes_max: usize,
     ) -> Option<Arc<Slab>> {
-        let mut stripe = self.stripe(room);
-        let entry =
-            stripe.rooms.get(room).filter(|entry| entry.view.is_some_and(|view| view.no == no))?;
-        let slab = entry.tail.read(after, upto, bytes_max, &self.gauge);
-        let place = entry.place;
-        stripe.recency.touch(place);
-        slab
+        let stripe = &mut *self.stripe(room);
+        let entry = stripe.rooms.get_mut(room)?;
+        stripe.lines.file(room, entry);
+        let same = entry.view.is_some_and(|view| view.no == no);
+        same.then(|| entry.tail.read(after, upto, bytes_max, &self.gauge))?
     }
 
     /// Tells everyone who listens what was committed, `acks` first.
@@ -243,8 +256,7 @@ impl Hub {
             entry.tail.push(slab, self.tail_events, self.tail_room_bytes);
         }
         stripe.tail_bytes = stripe.tail_bytes + entry.tail.bytes() - before;
-        let place = entry.place;
-        stripe.recency.touch(place);
+        stripe.lines.file(&news.id, entry);
         if news.gone {
             stripe.bury(&news.id, news.view.no);
         }
@@ -289,7 +301,7 @@ impl Hub {
             let mut stripe = stripe.lock().expect("no one panics while holding a stripe");
             for (id, entry) in &mut stripe.rooms {
                 if let Some(view) = entry.view
-                    && entry.typing.expire(now_ms)
+                    && entry.typing.expire(now_ms, self.typing_every_ms)
                 {
                     signals
                         .push((entry.listeners, Signal::typing(id, view.no, entry.typing.users())));
@@ -314,52 +326,128 @@ impl Hub {
 }
 
 impl Stripe {
-    fn entry(&mut self, room: &RoomId) -> &mut HubRoom {
-        self.rooms.entry(room.clone()).or_insert_with(|| HubRoom {
-            view: None,
-            expected: 0,
-            deleted: None,
-            listeners: 0,
-            tail: Tail::default(),
-            typing: Typing::default(),
-            place: self.recency.add(room.clone()),
-        })
-    }
-
     /// The room was deleted. Its place stays only for lookups that are under way.
     fn bury(&mut self, id: &RoomId, no: RoomNo) {
         let expected = self.rooms.get(id).map_or(0, |entry| entry.expected);
         self.remove(id);
         if expected > 0 {
-            let entry = self.entry(id);
-            entry.expected = expected;
-            entry.deleted = Some(no);
+            let grave = HubRoom { expected, deleted: Some(no), ..HubRoom::default() };
+            self.rooms.insert(id.clone(), grave);
         }
     }
 
     fn remove(&mut self, room: &RoomId) {
         if let Some(entry) = self.rooms.remove(room) {
             self.tail_bytes -= entry.tail.bytes();
-            self.recency.remove(entry.place);
+            entry.idle.into_iter().for_each(|place| self.lines.idle.remove(place));
+            entry.tailed.into_iter().for_each(|place| self.lines.tailed.remove(place));
         }
     }
 
     /// Lets go of what was not used for longest until the bounds hold.
     fn evict(&mut self, hub: &Hub) {
-        while self.tail_bytes > hub.tail_stripe_bytes {
-            let with_tail = |id: &&RoomId| self.rooms[*id].tail.bytes() > 0;
-            let Some(id) = self.recency.oldest_first().find(with_tail).cloned() else { return };
-            let entry = self.rooms.get_mut(&id).expect("the line names rooms that are there");
+        while self.tail_bytes > hub.tail_stripe_bytes
+            && let Some(id) = self.lines.tailed.oldest().cloned()
+        {
+            let entry = self.rooms.get_mut(&id).expect("the lines name rooms that are there");
             self.tail_bytes -= entry.tail.bytes();
             entry.tail.clear();
-            // Back to the front, or the next search would walk over it again.
-            let place = entry.place;
-            self.recency.touch(place);
+            self.lines.file(&id, entry);
         }
-        while self.rooms.len() > hub.rooms_per_stripe {
-            let idle = |id: &&RoomId| self.rooms[*id].is_idle();
-            let Some(id) = self.recency.oldest_first().find(idle).cloned() else { return };
+        while self.lines.idle.len() > hub.idle_per_stripe
+            && let Some(id) = self.lines.idle.oldest().cloned()
+        {
             self.remove(&id);
         }
+    }
+}
+
+impl Lines {
+    /// The room was used, and may belong into other lines than before.
+    fn file(&mut self, id: &RoomId, room: &mut HubRoom) {
+        let (is_idle, has_tail) = (room.is_idle(), room.tail.bytes() > 0);
+        self.idle.keep(&mut room.idle, is_idle, || id.clone());
+        self.tailed.keep(&mut room.tailed, has_tail, || id.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::for_tests;
+
+    fn room(number: u64) -> Room {
+        Room {
+            no: RoomNo(number),
+            id: RoomId::parse(&format!("r{number}")).unwrap(),
+            epoch: Epoch::parse("e1").unwrap(),
+            head: Head { seq: 3, n: 1, first: 1, ts: 0 },
+            kind: RoomKind::Group,
+            name: None,
+            d: None,
+            by: None,
+            members: 1,
+            owners: 1,
+        }
+    }
+
+    fn hub(active_rooms: usize) -> Hub {
+        let inbox = Arc::new(Inbox::new(16, || ()));
+        Hub::new(&Limits { active_rooms, ..for_tests() }, vec![inbox], Gauge::default())
+    }
+
+    #[test]
+    fn rooms_that_someone_hears_do_not_push_the_others_out() {
+        let hub = hub(2048);
+        let learn = |number| {
+            let room = room(number);
+            hub.expect(&room.id);
+            hub.learn(&room.id, Some(&room));
+            room.id
+        };
+        let heard: Vec<RoomId> = (1..=5000).map(learn).collect();
+        // Only the newest are left, and only those can be listened to.
+        let heard: Vec<_> = heard.iter().filter(|id| hub.listen(0, id).is_some()).collect();
+        assert!((1500..=2048).contains(&heard.len()), "{} rooms were kept", heard.len());
+        let idle: Vec<RoomId> = (10_001..=10_500).map(learn).collect();
+        assert!(idle.iter().all(|id| hub.view(id).is_some()));
+        assert_eq!(hub.size().0, heard.len() + idle.len());
+        // Whoever is left alone goes into the same line.
+        heard.iter().for_each(|id| hub.unlisten(0, id));
+        (20_001..=30_000).map(learn).for_each(drop);
+        assert!(hub.size().0 <= 2048);
+        assert!(idle.iter().all(|id| hub.view(id).is_none()));
+    }
+
+    #[test]
+    fn the_tail_that_was_not_read_for_longest_goes_first() {
+        let stripe_bytes = 64 * 1024;
+        let inbox = Arc::new(Inbox::new(16, || ()));
+        let limits = Limits { tail_bytes: stripe_bytes * STRIPES, ..for_tests() };
+        let hub = Hub::new(&limits, vec![inbox], Gauge::default());
+        let same_stripe = |number: &u64| {
+            let id = room(*number).id;
+            xxhash_rust::xxh3::xxh3_64(id.as_str().as_bytes()) % STRIPES as u64 == 0
+        };
+        let rooms: Vec<Room> = (1..).filter(same_stripe).take(3).map(room).collect();
+        let publish = |room: &Room| {
+            hub.expect(&room.id);
+            hub.learn(&room.id, Some(room));
+            let mut slab = crate::slab::SlabBuilder::after(3);
+            slab.push(&[b'x'; 30_000]);
+            let view = View { head: Head { seq: 4, ..room.head }, ..View::of(room) };
+            let slabs = vec![slab.finish(hub.gauge())];
+            let (id, removals) = (room.id.clone(), Vec::new());
+            let news = News { id, view, slabs, removals, gone: false, committed_ns: 0 };
+            hub.publish(vec![news], Vec::new());
+        };
+        let has_tail = |room: &Room| hub.read(&room.id, room.no, 3, 4, 1 << 20).is_some();
+        publish(&rooms[0]);
+        publish(&rooms[1]);
+        assert!(has_tail(&rooms[0]), "two fit");
+        publish(&rooms[2]);
+        assert!(!has_tail(&rooms[1]), "the one that was not read had to go");
+        assert!(has_tail(&rooms[0]) && has_tail(&rooms[2]));
+        assert!(rooms.iter().all(|room| hub.view(&room.id).is_some_and(|view| view.head.seq >= 3)));
     }
 }

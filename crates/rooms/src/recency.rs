@@ -50,6 +50,24 @@ impl<T> Recency<T> {
         }
     }
 
+    /// Puts a thing in, counts its use or takes it out, so that it is there just if it `belongs` there.
+    pub(crate) fn keep(
+        &mut self,
+        place: &mut Option<u32>,
+        belongs: bool,
+        thing: impl FnOnce() -> T,
+    ) {
+        match *place {
+            Some(used) if belongs => self.touch(used),
+            Some(left) => {
+                self.remove(left);
+                *place = None;
+            }
+            None if belongs => *place = Some(self.add(thing())),
+            None => {}
+        }
+    }
+
     /// The thing is gone.
     pub(crate) fn remove(&mut self, place: u32) {
         self.unlink(place);
@@ -57,14 +75,14 @@ impl<T> Recency<T> {
         self.free.push(place);
     }
 
-    /// From the one that was not used for longest to the newest.
-    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = &T> {
-        let mut place = self.oldest;
-        std::iter::from_fn(move || {
-            let node = self.nodes.get(place as usize)?;
-            place = node.newer;
-            node.thing.as_ref()
-        })
+    /// The one that was not used for longest.
+    pub(crate) fn oldest(&self) -> Option<&T> {
+        self.nodes.get(self.oldest as usize)?.thing.as_ref()
+    }
+
+    /// How many things there are.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len() - self.free.len()
     }
 
     fn link(&mut self, place: u32) {
@@ -98,17 +116,18 @@ mod tests {
     fn what_was_used_goes_to_the_end_of_the_line() {
         let mut recency = Recency::default();
         let [a, b, c] = ["a", "b", "c"].map(|thing| recency.add(thing));
-        let line = |recency: &Recency<&'static str>| {
-            recency.oldest_first().copied().collect::<Vec<_>>().concat()
-        };
         recency.touch(a);
-        assert_eq!(line(&recency), "bca");
-        recency.touch(a);
+        assert_eq!(recency.oldest(), Some(&"b"));
+        recency.touch(b);
+        recency.touch(b);
+        assert_eq!(recency.oldest(), Some(&"c"));
         recency.remove(c);
-        assert_eq!(line(&recency), "ba");
+        assert_eq!((recency.oldest(), recency.len()), (Some(&"a"), 2));
         assert_eq!(recency.add("d"), c, "places are used again");
-        recency.remove(b);
         recency.remove(a);
-        assert_eq!(line(&recency), "d");
+        recency.remove(b);
+        assert_eq!((recency.oldest(), recency.len()), (Some(&"d"), 1));
+        recency.remove(c);
+        assert_eq!((recency.oldest(), recency.len()), (None, 0));
     }
 }

@@ -8,8 +8,12 @@ use tertulia_store::{Error, Remembered, Room, Sender, Standing, Writer};
 
 use crate::recency::Recency;
 
-/// Most standings and most cids kept of one room; past it they are read again when needed.
+/// Most standings and cids kept of one room; past it they are read again when needed.
 const FACTS_PER_ROOM: usize = 4096;
+
+/// Most standings and cids kept of all rooms, of about 100 bytes each: past it the rooms that were not
+/// used for longest go.
+const FACTS: usize = 1 << 19;
 
 /// A room in use.
 pub(super) struct Active {
@@ -18,6 +22,10 @@ pub(super) struct Active {
     remembered: HashMap<(Sender, Cid), Remembered>,
     /// Which of the running batch's rooms it is.
     pub(super) touched: Option<usize>,
+    /// It is in `Rooms::used`.
+    used: bool,
+    /// How many of its facts are counted in `Rooms::facts`.
+    counted: usize,
     place: u32,
 }
 
@@ -57,13 +65,15 @@ impl Active {
         self.remembered.insert((sender.clone(), cid), remembered);
     }
 
+    fn facts(&self) -> usize {
+        self.standings.len() + self.remembered.len()
+    }
+
     fn trim(&mut self) {
-        self.touched = None;
-        if self.standings.len() > FACTS_PER_ROOM {
-            self.standings.clear();
-        }
-        if self.remembered.len() > FACTS_PER_ROOM {
-            self.remembered.clear();
+        if self.facts() > FACTS_PER_ROOM {
+            // Not cleared: that would keep the memory.
+            self.standings = HashMap::new();
+            self.remembered = HashMap::new();
         }
     }
 }
@@ -72,12 +82,16 @@ impl Active {
 pub(super) struct Rooms {
     active: HashMap<RoomId, Active>,
     recency: Recency<RoomId>,
+    /// Rooms that drafts were judged against since the last `trim`; only these can have grown.
+    used: Vec<RoomId>,
+    facts: usize,
     limit: usize,
 }
 
 impl Rooms {
     pub(super) fn new(limit: usize) -> Rooms {
-        Rooms { active: HashMap::new(), recency: Recency::default(), limit }
+        let (active, recency) = (HashMap::new(), Recency::default());
+        Rooms { active, recency, used: Vec::new(), facts: 0, limit }
     }
 
     /// The room, if it is there at all.
@@ -92,6 +106,9 @@ impl Rooms {
         }
         let active = self.active.get_mut(id).expect("it was put there just now");
         self.recency.touch(active.place);
+        if !std::mem::replace(&mut active.used, true) {
+            self.used.push(id.clone());
+        }
         Ok(Some(active))
     }
 
@@ -99,11 +116,14 @@ impl Rooms {
         let id = room.id.clone();
         self.remove(&id);
         let place = self.recency.add(id.clone());
+        self.used.push(id.clone());
         self.active.entry(id).or_insert(Active {
             room,
             standings: HashMap::new(),
             remembered: HashMap::new(),
             touched: None,
+            used: true,
+            counted: 0,
             place,
         })
     }
@@ -115,6 +135,7 @@ impl Rooms {
     pub(super) fn remove(&mut self, id: &RoomId) {
         if let Some(active) = self.active.remove(id) {
             self.recency.remove(active.place);
+            self.facts -= active.counted;
         }
     }
 
@@ -127,12 +148,16 @@ impl Rooms {
 
     /// The batch is over: lets go of what is over the bounds.
     pub(super) fn trim(&mut self) {
-        // The newest are those of the batch; only they can have grown.
-        for active in self.active.values_mut().filter(|active| active.touched.is_some()) {
+        for id in self.used.drain(..) {
+            let Some(active) = self.active.get_mut(&id) else { continue };
+            (active.touched, active.used) = (None, false);
             active.trim();
+            let facts = active.facts();
+            self.facts = self.facts + facts - std::mem::replace(&mut active.counted, facts);
         }
-        while self.active.len() > self.limit {
-            let Some(oldest) = self.recency.oldest_first().next().cloned() else { return };
+        while (self.active.len() > self.limit || self.facts > FACTS)
+            && let Some(oldest) = self.recency.oldest().cloned()
+        {
             self.remove(&oldest);
         }
     }
