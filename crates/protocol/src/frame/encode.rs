@@ -31,6 +31,22 @@ pub fn put_text(out: &mut Vec<u8>, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// Writes an unmasked text message whose payload `write` appends: no copy of it is made if it is short.
+pub fn put_text_with(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    put_header(out, Opcode::Text, 0);
+    let payload = out.len();
+    write(out);
+    let len = out.len() - payload;
+    if header_bytes(len) == payload - start {
+        out[start + 1] = len as u8;
+    } else {
+        let mut header = Vec::with_capacity(header_bytes(len));
+        put_header(&mut header, Opcode::Text, len);
+        out.splice(start..payload, header);
+    }
+}
+
 /// Writes an unmasked ping or pong. A payload over [`CONTROL_BYTES_MAX`] is cut there.
 pub fn put_control(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     debug_assert!(opcode.is_control(), "{opcode} is not a control frame");

@@ -16,7 +16,9 @@ mod violation;
 use std::fmt;
 
 pub use decode::{Decoder, Input};
-pub use encode::{header_bytes, put_close, put_control, put_header, put_masked, put_text};
+pub use encode::{
+    header_bytes, put_close, put_control, put_header, put_masked, put_text, put_text_with,
+};
 pub use message::Message;
 pub use violation::Violation;
 

@@ -94,10 +94,8 @@ impl Signal {
 }
 
 fn framed(id: &RoomId, kind: &str, d: &[u8]) -> Arc<[u8]> {
-    let mut line = Vec::new();
-    reply::put_signal(&mut line, id, kind, d);
-    let mut bytes = Vec::with_capacity(line.len() + 4);
-    frame::put_text(&mut bytes, &line);
+    let mut bytes = Vec::new();
+    frame::put_text_with(&mut bytes, |out| reply::put_signal(out, id, kind, d));
     bytes.into()
 }
 

@@ -281,8 +281,8 @@ impl Shard {
         }
         if !connection.blocked {
             self.pump(place, ports);
-            self.drained(place, ports);
         }
+        self.drained(place, ports);
     }
 
     /// Gives the socket what it takes. (8 send)
@@ -318,10 +318,8 @@ impl Shard {
 
     /// Queues one object for a connection; `write` writes its line.
     fn reply(&mut self, place: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut line = Vec::with_capacity(128);
-        write(&mut line);
         let connection = &mut self.connections[place as usize];
-        self.links.reply(&mut connection.out, |out| frame::put_text(out, &line));
+        self.links.reply(&mut connection.out, |out| frame::put_text_with(out, write));
         self.touch(place);
     }
 
