@@ -10,12 +10,16 @@ pub(crate) struct Typing(SmallVec<[Typist; 0]>);
 
 struct Typist {
     user: UserId,
+    /// When everyone was told that they type.
     said_ms: u64,
     until_ms: u64,
+    /// False for one who stopped, and is kept until it may be said of them again.
+    types: bool,
 }
 
 impl Typing {
-    /// Notes that `user` types or stopped. True if everyone should hear the set anew.
+    /// Notes that `user` types or stopped. True if everyone should hear the set anew: of one user at most
+    /// twice in `every_ms`, once that they type and once that they stopped.
     pub(crate) fn set(
         &mut self,
         user: &UserId,
@@ -24,41 +28,46 @@ impl Typing {
         until_ms: u64,
         every_ms: u64,
     ) -> bool {
-        let place = self.0.iter().position(|typist| typist.user == *user);
-        match (on, place) {
-            (true, Some(place)) => {
-                let typist = &mut self.0[place];
-                if now_ms < typist.said_ms + every_ms {
+        let known = self.0.iter_mut().find(|typist| typist.user == *user);
+        match (on, known) {
+            (true, Some(typist)) if now_ms < typist.said_ms + every_ms => false,
+            (false, known) => known.is_some_and(|typist| std::mem::take(&mut typist.types)),
+            (true, Some(typist)) => {
+                (typist.said_ms, typist.until_ms, typist.types) = (now_ms, until_ms, true);
+                true
+            }
+            (true, None) => {
+                let typist = Typist { user: user.clone(), said_ms: now_ms, until_ms, types: true };
+                if self.0.len() < TYPING_NAMES_MAX {
+                    self.0.push(typist);
+                } else if let Some(stopped) = self.0.iter_mut().find(|typist| !typist.types) {
+                    *stopped = typist;
+                } else {
                     return false;
                 }
-                *typist = Typist { user: user.clone(), said_ms: now_ms, until_ms };
                 true
             }
-            (true, None) if self.0.len() < TYPING_NAMES_MAX => {
-                self.0.push(Typist { user: user.clone(), said_ms: now_ms, until_ms });
-                true
-            }
-            (false, Some(place)) => {
-                self.0.remove(place);
-                true
-            }
-            (true, None) | (false, None) => false,
         }
     }
 
-    /// Forgets those whose time is over. True if there were any.
-    pub(crate) fn expire(&mut self, now_ms: u64) -> bool {
-        let before = self.0.len();
-        self.0.retain(|typist| typist.until_ms > now_ms);
+    /// Forgets those whose time is over. True if everyone should hear the set anew.
+    pub(crate) fn expire(&mut self, now_ms: u64, every_ms: u64) -> bool {
+        let mut changed = false;
+        self.0.retain(|typist| {
+            if typist.until_ms <= now_ms {
+                changed |= std::mem::take(&mut typist.types);
+            }
+            typist.types || now_ms < typist.said_ms + every_ms
+        });
         if self.0.is_empty() {
             self.0.shrink_to_fit();
         }
-        self.0.len() < before
+        changed
     }
 
     /// Who types.
     pub(crate) fn users(&self) -> impl Iterator<Item = &UserId> {
-        self.0.iter().map(|typist| &typist.user)
+        self.0.iter().filter(|typist| typist.types).map(|typist| &typist.user)
     }
 }
 
@@ -66,19 +75,38 @@ impl Typing {
 mod tests {
     use super::*;
 
+    fn users(names: &str) -> Vec<UserId> {
+        names.split(' ').map(|name| UserId::parse(name).unwrap()).collect()
+    }
+
     #[test]
     fn a_set_is_told_when_it_changes_and_renewed_at_most_every_few_seconds() {
         let mut typing = Typing::default();
-        let ada = UserId::parse("ada").unwrap();
-        let mut set = |on, now_ms| typing.set(&ada, on, now_ms, now_ms + 8000, 3000);
+        let [ada] = &users("ada")[..] else { panic!() };
+        let mut set = |on, now_ms| typing.set(ada, on, now_ms, now_ms + 8000, 3000);
         assert!(set(true, 0));
         assert!(!set(true, 2999));
         assert!(set(true, 3000));
         assert!(set(false, 3001));
         assert!(!set(false, 3002));
-        assert!(set(true, 3003));
-        assert!(!typing.expire(11_002));
-        assert!(typing.expire(11_003));
+        assert!(!set(true, 5999), "who stops and begins again is not heard more often");
+        assert!(set(true, 6000));
+        assert!(!typing.expire(13_999, 3000));
+        assert_eq!(typing.users().count(), 1);
+        assert!(typing.expire(14_000, 3000));
         assert_eq!(typing.users().count(), 0);
+        assert!(typing.0.is_empty());
+    }
+
+    #[test]
+    fn one_who_stopped_gives_their_place_to_the_next() {
+        let mut typing = Typing::default();
+        let names = users("ada bob cem dan eve fay");
+        let told = names.iter().map(|user| typing.set(user, true, 0, 8000, 3000));
+        assert_eq!(told.collect::<Vec<_>>(), [true, true, true, true, true, false]);
+        assert!(typing.set(&names[2], false, 1, 8001, 3000));
+        assert!(!typing.expire(2, 3000));
+        assert!(typing.set(&names[5], true, 2, 8002, 3000));
+        assert!(typing.users().eq(&users("ada bob fay dan eve")));
     }
 }
