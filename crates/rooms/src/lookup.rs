@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tertulia_protocol::limits::HELLO_REPLAY_BYTES_MAX;
 use tertulia_protocol::reply::RoomShown;
 use tertulia_protocol::{Role, RoomId, UserId};
 use tertulia_store::{Error, Range, Reader, Room, RoomNo, Standing};
@@ -57,7 +58,8 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Standings`], in its order.
     Standings(Vec<Known>),
-    /// To [`Question::Pages`], in its order: each page holds at least the first event of its range.
+    /// To [`Question::Pages`], in its order: each page holds at least the first event of its range. Behind
+    /// as many bytes as a hello may replay there are no more pages: who still wants them asks again.
     Pages(Vec<(RoomNo, Arc<Slab>)>),
     /// To [`Question::RoomsOf`].
     RoomsOf {
@@ -128,19 +130,33 @@ fn standings(
 
 fn pages(reader: &mut Reader, ranges: &[Range], gauge: &Gauge) -> Result<Answer, Error> {
     let mut pages = Vec::with_capacity(ranges.len());
+    let mut bytes_left = HELLO_REPLAY_BYTES_MAX;
     for range in ranges {
-        let mut page = SlabBuilder::after(range.after);
-        for event in reader.log(*range)? {
-            page.push(&event.bytes);
+        if bytes_left == 0 {
+            break;
         }
-        // Every range ends at or before a head that was committed, so an empty page is a loss.
-        if page.last() == range.after && range.after < range.upto {
-            let what = format!("event {} of room {}", range.after + 1, range.room.0);
-            return Err(Error::Damaged(what));
-        }
-        pages.push((range.room, page.finish(gauge)));
+        let page = match page(reader, *range) {
+            // Not a loss: the room was deleted meanwhile, and its rows are being cleaned away.
+            Err(Error::Damaged(_)) if !reader.has_room(range.room)? => return Ok(Answer::Failed),
+            page => page?.finish(gauge),
+        };
+        bytes_left = bytes_left.saturating_sub(page.bytes().len());
+        pages.push((range.room, page));
     }
     Ok(Answer::Pages(pages))
+}
+
+/// One page. Every range ends at or before a head that was committed, so an empty one is a loss.
+fn page(reader: &mut Reader, range: Range) -> Result<SlabBuilder, Error> {
+    let mut page = SlabBuilder::after(range.after);
+    for event in reader.log(range)? {
+        page.push(&event.bytes);
+    }
+    if page.last() == range.after && range.after < range.upto {
+        let what = format!("event {} of room {}", range.after + 1, range.room.0);
+        return Err(Error::Damaged(what));
+    }
+    Ok(page)
 }
 
 /// Stored memberships and granted ones as one list by name.
@@ -178,5 +194,88 @@ pub fn shown(room: &Room, role: Option<Role>) -> RoomShown {
         head: room.head.seq,
         n: room.head.n,
         role,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tertulia_protocol::{Epoch, RoomKind};
+    use tertulia_store::{Changes, Head, Memory, NewEvent, Store};
+
+    use super::*;
+
+    const EVENT_BYTES: usize = 200 * 1024;
+
+    /// Three rooms with two long events each.
+    fn store() -> Store {
+        let store = Store::in_memory(&Memory::default());
+        let rooms: Vec<Room> = (1..=3)
+            .map(|number| Room {
+                no: RoomNo(number),
+                id: RoomId::parse(&format!("r{number}")).unwrap(),
+                epoch: Epoch::parse("e1").unwrap(),
+                head: Head { seq: 2, n: 2, first: 1, ts: 0 },
+                kind: RoomKind::Group,
+                name: None,
+                d: None,
+                by: None,
+                members: 0,
+                owners: 0,
+            })
+            .collect();
+        let bytes = vec![b'x'; EVENT_BYTES];
+        let event = |room: &Room, seq| NewEvent {
+            room: room.no,
+            seq,
+            ts: 0,
+            by: None,
+            kind: "msg",
+            bytes: &bytes,
+        };
+        let events = rooms.iter().flat_map(|room| [event(room, 1), event(room, 2)]);
+        let changes = Changes {
+            rooms: rooms.iter().collect(),
+            events: events.collect(),
+            ..Changes::default()
+        };
+        store.writer().unwrap().commit(&changes).unwrap();
+        store
+    }
+
+    fn pages_of(store: &Store, ranges: Vec<Range>) -> Option<Vec<(u64, u64)>> {
+        let cache = Membership::new(10, Duration::from_secs(300));
+        let mut reader = store.reader().unwrap();
+        let question = Question::Pages(ranges);
+        match answer(&question, &mut reader, &cache, &Gauge::default()) {
+            (Answer::Pages(pages), None) => {
+                Some(pages.iter().map(|(room, page)| (room.0, page.last())).collect())
+            }
+            (Answer::Failed, None) => None,
+            (_, error) => panic!("{error:?}"),
+        }
+    }
+
+    fn whole(room: u64) -> Range {
+        Range { room: RoomNo(room), after: 0, upto: 2, limit: 10, bytes_max: 512 * 1024 }
+    }
+
+    #[test]
+    fn pages_end_where_a_hello_has_enough() {
+        let store = store();
+        let asked = [1, 2, 3, 1, 2].map(whole);
+        // Each page is 400 KiB, and the third passes the mebibyte.
+        assert_eq!(pages_of(&store, asked.to_vec()), Some(vec![(1, 2), (2, 2), (3, 2)]));
+    }
+
+    #[test]
+    fn a_room_that_was_deleted_meanwhile_is_no_damage() {
+        let store = store();
+        let mut writer = store.writer().unwrap();
+        writer.commit(&Changes { gone: vec![RoomNo(2)], ..Changes::default() }).unwrap();
+        while writer.sweep(0).unwrap() {}
+        assert_eq!(pages_of(&store, vec![whole(1), whole(2)]), None);
+        assert_eq!(pages_of(&store, vec![whole(1)]), Some(vec![(1, 2)]));
     }
 }

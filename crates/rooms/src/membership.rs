@@ -5,7 +5,7 @@
 //!
 //! Never: knows a room that is not there, or a stranger of a room that they cannot see.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
@@ -31,7 +31,7 @@ pub struct Version(u64);
 /// Memberships at hand.
 pub struct Membership {
     entries: Cache<(RoomId, UserId), Entry>,
-    versions: Vec<AtomicU64>,
+    versions: Vec<Mutex<u64>>,
     ttl_ns: u64,
 }
 
@@ -40,7 +40,7 @@ impl Membership {
     pub fn new(entries: usize, ttl: Duration) -> Membership {
         Membership {
             entries: Cache::new(entries),
-            versions: (0..VERSIONS).map(|_| AtomicU64::new(0)).collect(),
+            versions: (0..VERSIONS).map(|_| Mutex::default()).collect(),
             ttl_ns: ttl.as_nanos() as u64,
         }
     }
@@ -53,7 +53,7 @@ impl Membership {
 
     /// The version to take before a lookup reads.
     pub fn version(&self, id: &RoomId) -> Version {
-        Version(self.cell(id).load(Ordering::Acquire))
+        Version(*self.lock(id))
     }
 
     /// Whether nothing changed since `version` was taken.
@@ -71,12 +71,10 @@ impl Membership {
         version: Version,
         now_ns: u64,
     ) {
-        if self.is_current(id, version) {
+        // Held while it is put: the committer's word comes before ours or after it, never in between.
+        let current = self.lock(id);
+        if Version(*current) == version {
             self.put(id, room, user, standing, now_ns);
-            // The committer may have come in between; its word counts, so ours goes again.
-            if !self.is_current(id, version) {
-                self.entries.remove(&(id.clone(), user.clone()));
-            }
         }
     }
 
@@ -89,7 +87,8 @@ impl Membership {
         standing: Standing,
         now_ns: u64,
     ) {
-        self.cell(id).fetch_add(1, Ordering::AcqRel);
+        let mut current = self.lock(id);
+        *current += 1;
         self.put(id, room, user, standing, now_ns);
     }
 
@@ -113,9 +112,10 @@ impl Membership {
         self.entries.insert((id.clone(), user.clone()), entry);
     }
 
-    fn cell(&self, id: &RoomId) -> &AtomicU64 {
+    fn lock(&self, id: &RoomId) -> MutexGuard<'_, u64> {
         let hash = xxhash_rust::xxh3::xxh3_64(id.as_str().as_bytes());
-        &self.versions[(hash % VERSIONS as u64) as usize]
+        let version = &self.versions[(hash % VERSIONS as u64) as usize];
+        version.lock().expect("no one panics while holding a version")
     }
 }
 

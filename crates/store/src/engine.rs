@@ -8,6 +8,7 @@ use crate::row::{Changes, Range, Remembered, Room, RoomNo, Sender, Standing, Sto
 /// What can be read. Every answer is of one moment.
 pub(crate) trait Read: Send {
     fn room(&mut self, id: &RoomId) -> Result<Option<Room>, Error>;
+    fn has_room(&mut self, room: RoomNo) -> Result<bool, Error>;
     fn standing(&mut self, room: RoomNo, user: &UserId) -> Result<Standing, Error>;
     fn log(&mut self, range: Range) -> Result<Vec<StoredEvent>, Error>;
     fn rooms_of(
@@ -49,6 +50,11 @@ macro_rules! reads {
                 self.0.room(id)
             }
 
+            /// Whether the room of that number is there, and was not deleted.
+            pub fn has_room(&mut self, room: RoomNo) -> Result<bool, Error> {
+                self.0.has_room(room)
+            }
+
             /// What is stored about `user` in `room`.
             pub fn standing(&mut self, room: RoomNo, user: &UserId) -> Result<Standing, Error> {
                 self.0.standing(room, user)
@@ -59,7 +65,8 @@ macro_rules! reads {
             /// Shape: each `seq` is one more than the last; fewer than asked for means that a bound of
             /// `range` was reached.
             /// Cost: one range scan of the clustered key.
-            /// Errors: [`Error::Damaged`] if a row is not what was written or is not there.
+            /// Errors: [`Error::Damaged`] if a row is not what was written or is not there, as those of a room
+            /// that was deleted since its number was learned.
             pub fn log(&mut self, range: Range) -> Result<Vec<StoredEvent>, Error> {
                 self.0.log(range)
             }

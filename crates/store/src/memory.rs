@@ -72,6 +72,10 @@ impl Read for Memory {
         Ok(self.read()?.rooms.get(id).cloned())
     }
 
+    fn has_room(&mut self, room: RoomNo) -> Result<bool, Error> {
+        Ok(self.read()?.ids.contains_key(&room))
+    }
+
     fn standing(&mut self, room: RoomNo, user: &UserId) -> Result<Standing, Error> {
         let tables = self.read()?;
         Ok(tables.members.get(&(room, user.clone())).copied().unwrap_or(Standing::Stranger))

@@ -124,11 +124,11 @@ impl Shard {
                 Err(Ok(refusal)) => Err(refusal),
                 Err(Err(range)) => {
                     missing.push(range);
-                    Err(Refusal::NotFound)
+                    Err(Refusal::NO_ANSWER)
                 }
             });
         }
-        if !missing.is_empty() {
+        if !missing.is_empty() && self.may_ask(hand) {
             hand.plans = Some(plans);
             return Err(Question::Pages(missing));
         }
@@ -346,7 +346,7 @@ impl Shard {
     }
 
     /// Whether the connection's user may still hear the room, as far as it is known without asking.
-    fn is_member(&self, place: u32, room: u32) -> bool {
+    pub(super) fn is_member(&self, place: u32, room: u32) -> bool {
         let room = &self.rooms[room as usize];
         self.connections[place as usize].who.as_ref().is_some_and(|who| {
             let stored = self.cache.get(&room.id, room.no, &who.user, self.now_ns);

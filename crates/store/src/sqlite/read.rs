@@ -42,6 +42,11 @@ impl<T: Connected> Read for T {
         Ok(statement.query_row([id.as_str()], room_of_row).optional()?)
     }
 
+    fn has_room(&mut self, room: RoomNo) -> Result<bool, Error> {
+        let mut statement = self.db().prepare_cached("SELECT 1 FROM rooms WHERE no = ?1")?;
+        Ok(statement.exists([room.0 as i64])?)
+    }
+
     fn standing(&mut self, room: RoomNo, user: &UserId) -> Result<Standing, Error> {
         let mut statement = self
             .db()
