@@ -2,6 +2,9 @@
 
 use tertulia_protocol::{Close, Role, RoomId, UserId};
 
+/// How long past its end a token is still good, since no two clocks agree.
+pub const LEEWAY_S: u64 = 5;
+
 /// Who is there, and for how long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {

@@ -139,9 +139,7 @@ impl Shard {
                 return Flow::Done;
             }
         }
-        if let Some(id) = id {
-            self.reply(place, |out| reply::put_ok(out, id));
-        }
+        self.confirm(place, id);
         Flow::Done
     }
 

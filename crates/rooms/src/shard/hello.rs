@@ -13,7 +13,7 @@ use super::inbox::Input;
 use super::session::Flow;
 use super::wheel::{Tick, ticks};
 use super::{Ports, Shard};
-use crate::identity::{Identity, Verdict};
+use crate::identity::{Identity, LEEWAY_S, Verdict};
 use crate::lookup::Question;
 use crate::people::Seat;
 use crate::permission;
@@ -114,7 +114,12 @@ impl Shard {
         hand: &mut Hand,
         ports: &mut impl Ports,
     ) -> Result<Identity, Identify> {
-        match hand.verdict.take().unwrap_or_else(|| ports.identify(token)) {
+        // An answer that came from elsewhere is older than this moment: the token may have been revoked since.
+        let verdict = match (ports.identify(token), hand.verdict.take()) {
+            (Verdict::MustAsk, Some(answer)) => answer,
+            (verdict, _) => verdict,
+        };
+        match verdict {
             Verdict::Known(identity) => Ok(identity),
             Verdict::Refused(close) => Err(Identify::Refused(close)),
             Verdict::MustAsk if hand.failed => Err(Identify::Refused(Close::TokenInvalid)),
@@ -200,7 +205,7 @@ impl Shard {
 
     /// The tick at which a token's life ends: read once, so that a clock that is set changes nothing.
     fn tick_of(&self, exp_s: u64, ports: &impl Ports) -> Tick {
-        let left_s = exp_s.saturating_sub(ports.wall_ms() / 1000);
+        let left_s = exp_s.saturating_add(LEEWAY_S).saturating_sub(ports.wall_ms() / 1000);
         self.tick.saturating_add(ticks(left_s))
     }
 

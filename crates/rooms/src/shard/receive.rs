@@ -91,7 +91,7 @@ impl Shard {
         let lines = || text.split('\n').filter(|line| !line.is_empty());
         if lines().count() > OBJECTS_PER_MESSAGE_MAX {
             let why = format!("a message holds at most {OBJECTS_PER_MESSAGE_MAX} objects");
-            self.refuse(place, None, &Refusal::BadRequest(why));
+            self.complain(place, None, &Refusal::BadRequest(why));
             // Nothing of it is done, so nothing of it can wait until the client reads.
             if matches!(self.connections[place as usize].state, State::Greeting(_)) {
                 self.close(place, Close::NotThisProtocol, None);

@@ -38,7 +38,7 @@ impl Shard {
         let is_hello = matches!(said.command, Command::Hello(_));
         if matches!(connection.state, State::Greeting(_)) != is_hello {
             let why = if is_hello { "t: hello was said before" } else { "t: say hello first" };
-            self.refuse(place, said.id, &Refusal::BadRequest(why.into()));
+            self.complain(place, said.id, &Refusal::BadRequest(why.into()));
             if !is_hello {
                 self.close(place, Close::NotThisProtocol, None);
             }
@@ -46,7 +46,7 @@ impl Shard {
         }
         if said.id.is_some_and(|id| connection.open.contains(&id)) {
             let why = "id is in use until its command is answered".into();
-            return self.refuse(place, None, &Refusal::BadRequest(why));
+            return self.complain(place, None, &Refusal::BadRequest(why));
         }
         if let Err(refusal) = self.may_command(place, &said) {
             if let Command::Sub(Sub { room, .. }) = &said.command
@@ -76,7 +76,8 @@ impl Shard {
         if self.draining && !matches!(said.command, Command::Pong | Command::Ping { .. }) {
             return Err(Refusal::Unavailable("the server hands over, reconnect"));
         }
-        if matches!(said.command, Command::Send(_) | Command::Pong) {
+        let is_answer = matches!(said.command, Command::Pong) && said.id.is_none();
+        if is_answer || matches!(said.command, Command::Send(_)) {
             return Ok(());
         }
         let (rate, burst) = (limits.command_per_second, limits.command_burst);
@@ -118,7 +119,10 @@ impl Shard {
             Command::Room { room, op: RoomOp::Get } => self.get_room(place, id, room, &mut hand),
             Command::Room { room, op } => self.change_room(place, id, room, op, ports),
             Command::Ping { heads } => self.ping(place, said.id, *heads, ports),
-            Command::Pong => Flow::Done,
+            Command::Pong => {
+                self.confirm(place, said.id);
+                Flow::Done
+            }
         };
         match flow {
             Flow::Done | Flow::Gone => {}
@@ -182,6 +186,8 @@ impl Shard {
         let Some(parked) = self.connections[place as usize].parked.take() else { return };
         let from = self.address(place);
         let Parked { said, mut hand, since_ns, lines, mut input, .. } = *parked;
+        // It was not read while it waited for us: its silence begins now.
+        self.connections[place as usize].heard = self.tick;
         answer(&mut hand);
         self.run(place, said, hand, since_ns, ports);
         // What came behind a hello that was refused is nobody's.
@@ -285,8 +291,23 @@ impl Shard {
         waiting < self.limits.outbound_bytes / 2
     }
 
-    /// Answers a command with a refusal.
+    /// Answers a command that needs no other answer, if it asks for one.
+    pub(super) fn confirm(&mut self, place: u32, id: Option<CommandId>) {
+        if let Some(id) = id {
+            self.reply(place, |out| reply::put_ok(out, id));
+        }
+    }
+
+    /// Answers a command with a refusal, if it asks for an answer.
     pub(super) fn refuse(&mut self, place: u32, id: Option<CommandId>, refusal: &Refusal) {
+        match id {
+            Some(_) => self.complain(place, id, refusal),
+            None => self.counters.refused(refusal.code()),
+        }
+    }
+
+    /// Says that something is not as the protocol wants it, whether or not it asks for an answer.
+    pub(super) fn complain(&mut self, place: u32, id: Option<CommandId>, refusal: &Refusal) {
         let code: Code = refusal.code();
         self.counters.refused(code);
         let (why, retry_ms) = (refusal.to_string(), refusal.retry_ms());

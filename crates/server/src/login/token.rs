@@ -15,6 +15,7 @@ use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tertulia_protocol::{Role, RoomId, UserId, limits, object};
+use tertulia_rooms::identity::LEEWAY_S;
 
 use super::public_key::Alg;
 
@@ -23,9 +24,6 @@ pub(crate) const TOKEN_BYTES_MAX: usize = limits::HELLO_BYTES_MAX / 2;
 
 /// Most rooms that a token may grant a role in; not more fit it anyway.
 pub(crate) const GRANTS_MAX: usize = 1000;
-
-/// How far the clocks of those who sign may be off.
-const LEEWAY_S: u64 = 5;
 
 /// Longest `kid`; those of identity providers have up to 64.
 const KID_BYTES_MAX: usize = 256;
