@@ -149,8 +149,7 @@ impl Hub {
     }
 
     fn stripe(&self, room: &RoomId) -> MutexGuard<'_, Stripe> {
-        let hash = xxhash_rust::xxh3::xxh3_64(room.as_str().as_bytes());
-        let stripe = &self.stripes[(hash % STRIPES as u64) as usize];
+        let stripe = &self.stripes[stripe_of(room)];
         stripe.lock().expect("no one panics while holding a stripe")
     }
 
@@ -325,6 +324,10 @@ impl Hub {
     }
 }
 
+fn stripe_of(room: &RoomId) -> usize {
+    (xxhash_rust::xxh3::xxh3_64(room.as_str().as_bytes()) % STRIPES as u64) as usize
+}
+
 impl Stripe {
     /// The room was deleted. Its place stays only for lookups that are under way.
     fn bury(&mut self, id: &RoomId, no: RoomNo) {
@@ -425,11 +428,8 @@ mod tests {
         let inbox = Arc::new(Inbox::new(16, || ()));
         let limits = Limits { tail_bytes: stripe_bytes * STRIPES, ..for_tests() };
         let hub = Hub::new(&limits, vec![inbox], Gauge::default());
-        let same_stripe = |number: &u64| {
-            let id = room(*number).id;
-            xxhash_rust::xxh3::xxh3_64(id.as_str().as_bytes()) % STRIPES as u64 == 0
-        };
-        let rooms: Vec<Room> = (1..).filter(same_stripe).take(3).map(room).collect();
+        let neighbours = (1..).map(room).filter(|room| stripe_of(&room.id) == 0);
+        let rooms: Vec<Room> = neighbours.take(3).collect();
         let publish = |room: &Room| {
             hub.expect(&room.id);
             hub.learn(&room.id, Some(room));

@@ -7,7 +7,7 @@ use tertulia_protocol::command::Settings;
 use tertulia_protocol::event::{Content, Why};
 use tertulia_protocol::reply::Stored;
 use tertulia_protocol::{Role, RoomId, RoomKind, UserId};
-use tertulia_store::{Head, ROOM_NO_MAX, Remembered, Room, SEQ_MAX, Standing, Writer};
+use tertulia_store::{Error, Head, ROOM_NO_MAX, Remembered, Room, SEQ_MAX, Standing, Writer};
 
 use super::active::Active;
 use super::batch::Batch;
@@ -19,12 +19,20 @@ use crate::refusal::Refusal;
 /// Most events that one draft makes: who joins with a role makes two.
 const EVENTS_OF_A_DRAFT: u64 = 2;
 
+/// Keeps the first error of a batch for the log, and says what the client is told.
+fn not_read(unread: &mut Option<Error>, error: Error) -> Refusal {
+    let refusal = unavailable(&error);
+    unread.get_or_insert(error);
+    refusal
+}
+
 /// A draft in its room, and what is needed to judge it.
 struct Case<'a> {
     batch: &'a mut Batch,
     writer: &'a mut Writer,
     active: &'a mut Active,
     author: &'a Author,
+    unread: &'a mut Option<Error>,
 }
 
 impl Committer {
@@ -37,7 +45,8 @@ impl Committer {
         let found = if batch.is_deleted(&draft.room) {
             None
         } else {
-            self.rooms.find(&mut self.writer, &draft.room).map_err(|e| unavailable(&e))?
+            let found = self.rooms.find(&mut self.writer, &draft.room);
+            found.map_err(|error| not_read(&mut self.unread, error))?
         };
         if found.as_ref().is_some_and(|active| active.room.head.seq + EVENTS_OF_A_DRAFT > SEQ_MAX) {
             return Err(Refusal::Forbidden("the room's log is full, make another room"));
@@ -51,7 +60,8 @@ impl Committer {
                 (None, _) => Err(Refusal::NotFound),
             };
         };
-        let mut case = Case { batch, writer: &mut self.writer, active, author: &draft.author };
+        let (writer, unread) = (&mut self.writer, &mut self.unread);
+        let mut case = Case { batch, writer, active, author: &draft.author, unread };
         if let Wish::Say(say) = &draft.wish {
             let outcome = case.say(say, draft.veto.as_ref());
             self.counters
@@ -79,7 +89,8 @@ impl Committer {
         let by = author.user();
         if let Some(user) = by {
             let limit = self.limits.rooms_per_user;
-            let stored = self.writer.rooms_made_by(user).map_err(|e| unavailable(&e))?;
+            let stored = self.writer.rooms_made_by(user);
+            let stored = stored.map_err(|error| not_read(&mut self.unread, error))?;
             if stored + batch.made_by(user) >= limit {
                 return Err(Refusal::TooManyRooms { limit });
             }
@@ -119,7 +130,7 @@ impl Case<'_> {
         let sender = self.author.user().cloned();
         let hash = say.hash();
         let known = self.active.remembered(self.writer, &sender, say.cid);
-        if let Some(known) = known.map_err(|e| unavailable(&e))? {
+        if let Some(known) = known.map_err(|error| not_read(self.unread, error))? {
             return if known.hash == hash {
                 self.said(known, true)
             } else {
@@ -143,7 +154,7 @@ impl Case<'_> {
         }
         if let Some(prev) = say.prev {
             let before = self.active.remembered(self.writer, &sender, prev);
-            before.map_err(|e| unavailable(&e))?.ok_or(Refusal::Order)?;
+            before.map_err(|error| not_read(self.unread, error))?.ok_or(Refusal::Order)?;
         }
         let content = Content::Said {
             kind: say.kind.clone(),
@@ -317,7 +328,8 @@ impl Case<'_> {
     }
 
     fn standing(&mut self, user: &UserId) -> Result<Standing, Refusal> {
-        self.active.standing(self.writer, user).map_err(|e| unavailable(&e))
+        let standing = self.active.standing(self.writer, user);
+        standing.map_err(|error| not_read(self.unread, error))
     }
 
     fn tell(&mut self, content: Content) -> Outcome {

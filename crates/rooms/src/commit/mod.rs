@@ -37,6 +37,18 @@ pub struct Committer {
     rooms: Rooms,
     last_no: RoomNo,
     epochs: EpochMaker,
+    /// Why something that a draft of the running batch is judged by could not be read.
+    unread: Option<Error>,
+}
+
+/// What the store did for a batch. Whoever sent a draft was told by then.
+#[derive(Debug)]
+pub struct Committed {
+    /// Whether anything was written. A batch of refusals and repetitions writes nothing, and says nothing
+    /// about the store.
+    pub written: Result<bool, Error>,
+    /// Why a draft could not be judged; its sender was told to try again.
+    pub unread: Option<Error>,
 }
 
 /// Makes names for new lives of logs. A simulation gives its own, to repeat itself.
@@ -54,16 +66,15 @@ impl Committer {
     ) -> Result<Committer, Error> {
         let last_no = writer.last_room_no()?;
         let rooms = Rooms::new(limits.active_rooms);
-        Ok(Committer { writer, hub, cache, counters, limits, rooms, last_no, epochs })
+        let unread = None;
+        Ok(Committer { writer, hub, cache, counters, limits, rooms, last_no, epochs, unread })
     }
 
     /// Deals with every draft of `drafts`: one transaction, one sync, then everyone is told.
-    ///
-    /// Errors: the store did not do it, and everyone was told that.
-    pub fn commit(&mut self, drafts: &mut Vec<Draft>, clock: &dyn Clock) -> Result<(), Error> {
+    pub fn commit(&mut self, drafts: &mut Vec<Draft>, clock: &dyn Clock) -> Committed {
         let gauge = self.hub.gauge().clone();
         let mut batch = Batch::new(clock.wall_ms(), self.last_no, gauge.clone());
-        let mut done = Ok(());
+        let mut written = Ok(false);
         let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts.iter() {
             outcomes.push(self.judge(&mut batch, draft));
@@ -73,22 +84,22 @@ impl Committer {
             self.ack_too_early(drafts, &outcomes);
         }
         if !batch.is_empty() {
-            match self.write(&batch) {
-                Ok(()) => self.last_no = batch.last_no(),
+            written = self.write(&batch).map(|()| true);
+            match &written {
+                Ok(_) => self.last_no = batch.last_no(),
                 Err(error) => {
                     // What was judged on top of it is void, too.
-                    let refusal = unavailable(&error);
+                    let refusal = unavailable(error);
                     outcomes.fill_with(|| Err(refusal.clone()));
                     self.counters.commit_failures.add(1);
                     self.rooms.forget(batch.touched_ids());
                     batch = Batch::new(0, self.last_no, gauge);
-                    done = Err(error);
                 }
             }
         }
         self.tell(drafts, outcomes, batch, clock);
         self.rooms.trim();
-        done
+        Committed { written, unread: self.unread.take() }
     }
 
     /// Finds out whether the store can be written again.

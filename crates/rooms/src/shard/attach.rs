@@ -8,19 +8,16 @@ use std::sync::Arc;
 use tertulia_protocol::command::Sub;
 use tertulia_protocol::limits::{HELLO_REPLAY_BYTES_MAX, REPLAY_BYTES_MAX};
 use tertulia_protocol::reply;
-use tertulia_protocol::{Code, Role, RoomId, Seq};
+use tertulia_protocol::{Code, RoomId, Seq};
 use tertulia_store::Range;
 
-use super::connection::{Attachment, Behind, Then, Waits};
-use super::hand::{ASKS_MAX, Hand};
+use super::connection::{Attachment, Behind, Then};
+use super::hand::Hand;
 use super::outbound::Load;
 use super::plan::Plan;
-use super::{Listener, Ports, Shard, ShardRoom};
-use crate::counters::Verb;
-use crate::hub::View;
-use crate::lookup::{Lookup, Question};
-use crate::membership::Version;
-use crate::permission::{self, Action, Actor};
+use super::{Shard, ShardRoom};
+use crate::lookup::Question;
+use crate::permission::Action;
 use crate::refusal::Refusal;
 use crate::slab::Slab;
 
@@ -35,62 +32,14 @@ impl Settled {
     pub(super) fn attached(&self) -> reply::Attached {
         self.plan.attached(self.upto)
     }
-}
 
-/// What the read path says about someone in a room.
-pub(super) enum Seen {
-    /// They may.
-    May(View, Role, Version),
-    /// They may not.
-    MayNot(Refusal),
-    /// It has to be looked up first.
-    Ask,
+    /// Bytes of the events that are replayed at once.
+    fn bytes(&self) -> usize {
+        self.page.as_ref().map_or(0, |page| page.range(self.plan.base, self.upto).len())
+    }
 }
 
 impl Shard {
-    /// Whether the connection's user may do `action` in the room, from memory or from what is in hand.
-    pub(super) fn authorise(
-        &mut self,
-        place: u32,
-        id: &RoomId,
-        action: Action,
-        hand: &Hand,
-    ) -> Seen {
-        let connection = &self.connections[place as usize];
-        let Some(who) = &connection.who else { return Seen::MayNot(Refusal::NotFound) };
-        let grant = who.grant(id);
-        // In this order: the committer changes memberships first and the room's view after, so whoever
-        // sees a room behind a kick sees the kick.
-        let view = self.hub.view(id);
-        let version = self.cache.version(id);
-        let at_hand = view.and_then(|view| self.cache.get(id, view.no, &who.user, self.now_ns));
-        let in_hand = hand.known(id).filter(|known| known.version == version);
-        let (view, standing) = match (view, at_hand, in_hand) {
-            (Some(view), Some(standing), None) => {
-                self.counters.membership_hits.add(1);
-                (view, standing)
-            }
-            (Some(view), Some(standing), Some(_)) => (view, standing),
-            (Some(view), None, Some(known)) => match &known.room {
-                Some(room) if room.no == view.no => (view, known.standing),
-                Some(_) => return Seen::Ask,
-                None => return Seen::MayNot(Refusal::NotFound),
-            },
-            (None, _, Some(known)) if known.room.is_none() => {
-                return Seen::MayNot(Refusal::NotFound);
-            }
-            (_, None, None) | (None, ..) => return Seen::Ask,
-        };
-        let actor = Actor::User { standing, grant };
-        if let Err(refusal) = permission::check(actor, view.kind, action) {
-            // A room that is not there costs a lookup, so one that may not be seen does, too.
-            let is_asked = refusal != Refusal::NotFound || in_hand.is_some();
-            return if is_asked { Seen::MayNot(refusal) } else { Seen::Ask };
-        }
-        let role = permission::role(standing, grant).unwrap_or(Role::Reader);
-        Seen::May(view, role, version)
-    }
-
     /// Finds out what each of `subs` gets.
     ///
     /// Errors: a question, when something has to be read first. Run it again with the answer in hand.
@@ -112,23 +61,23 @@ impl Shard {
         for (sub, plan) in subs.iter().zip(&plans) {
             let one = match plan {
                 Ok(plan) => self.page_for(sub, plan, bytes_left, hand),
-                Err(refusal) => Err(Ok(refusal.clone())),
+                Err(refusal) => {
+                    settled.push(Err(refusal.clone()));
+                    continue;
+                }
             };
             settled.push(match one {
                 Ok(one) => {
-                    let page = one.page.as_ref();
-                    let bytes = page.map_or(0, |page| page.range(one.plan.base, one.upto).len());
-                    bytes_left = bytes_left.saturating_sub(bytes);
+                    bytes_left = bytes_left.saturating_sub(one.bytes());
                     Ok(one)
                 }
-                Err(Ok(refusal)) => Err(refusal),
-                Err(Err(range)) => {
+                Err(range) => {
                     missing.push(range);
                     Err(Refusal::NO_ANSWER)
                 }
             });
         }
-        if !missing.is_empty() && self.may_ask(hand) {
+        if !missing.is_empty() && hand.may_ask() {
             hand.plans = Some(plans);
             return Err(Question::Pages(missing));
         }
@@ -151,44 +100,27 @@ impl Shard {
         let mut plans = Vec::with_capacity(subs.len());
         for sub in subs {
             plans.push(match self.authorise(place, &sub.room, Action::Read, hand) {
-                Seen::May(view, role, version) => {
-                    Ok(Plan::of(sub, view, role, version, &self.limits))
-                }
-                Seen::MayNot(refusal) => Err(refusal),
-                Seen::Ask => {
+                Some(allowed) => allowed.map(|allowed| Plan::of(sub, &allowed, &self.limits)),
+                None => {
                     unknown.push(sub.room.clone());
                     Err(Refusal::NO_ANSWER)
                 }
             });
         }
-        if unknown.is_empty() || !self.may_ask(hand) {
+        if unknown.is_empty() || !hand.may_ask() {
             return Ok(plans);
         }
         Err(self.standings(place, unknown))
     }
 
-    /// Whether it makes sense to ask (once more).
-    pub(super) fn may_ask(&self, hand: &mut Hand) -> bool {
-        hand.asks += 1;
-        !hand.failed && hand.asks <= ASKS_MAX
-    }
-
-    /// The question who the connection's user is in `rooms`.
-    pub(super) fn standings(&mut self, place: u32, rooms: Vec<RoomId>) -> Question {
-        self.counters.membership_misses.add(rooms.len() as u64);
-        let who = self.connections[place as usize].who.as_ref();
-        let user = who.expect("only someone who said hello asks").user.clone();
-        Question::Standings { user, rooms }
-    }
-
-    /// The events that a plan replays. Errors: a refusal, or the range to read.
+    /// The events that a plan replays. Errors: the range to read.
     fn page_for(
         &self,
         sub: &Sub,
         plan: &Plan,
         bytes_left: usize,
         hand: &Hand,
-    ) -> Result<Settled, Result<Refusal, Range>> {
+    ) -> Result<Settled, Range> {
         let Plan { base, want, view, .. } = *plan;
         let bytes_max = bytes_left.min(REPLAY_BYTES_MAX);
         if base == want || bytes_max == 0 {
@@ -199,16 +131,9 @@ impl Shard {
             .read(&sub.room, view.no, base, want, bytes_max)
             .or_else(|| hand.page(view.no, base).cloned());
         let Some(page) = page else {
-            if hand.failed {
-                return Err(Ok(Refusal::NO_ANSWER));
-            }
-            return Err(Err(Range {
-                room: view.no,
-                after: base,
-                upto: want,
-                limit: (want - base) as u32,
-                bytes_max: bytes_max as u32,
-            }));
+            let (room, limit) = (view.no, (want - base) as u32);
+            let bytes_max = bytes_max as u32;
+            return Err(Range { room, after: base, upto: want, limit, bytes_max });
         };
         let upto = page.fits(base, bytes_max).max(base + 1).min(want).min(page.last());
         Ok(Settled { plan: *plan, page: Some(page), upto })
@@ -270,157 +195,6 @@ impl Shard {
         connection.reading += 1;
         self.rooms[room as usize].behind += 1;
         self.counters.listeners.add(1);
-    }
-
-    /// Queues what the connection's readers of logs have yet to hear, as far as its queue allows.
-    pub(super) fn pump(&mut self, place: u32, ports: &mut impl Ports) {
-        while let Some(connection) = self.connections.get(place as usize)
-            && connection.reading > 0
-            && connection.out.bytes() < self.limits.replay_bytes
-        {
-            let next = connection.attachments.iter().position(|attachment| {
-                attachment.behind.as_ref().is_some_and(|behind| behind.waits == Waits::Nothing)
-            });
-            let Some(index) = next else { return };
-            if !self.read_on(place, index, ports) {
-                return;
-            }
-        }
-    }
-
-    /// One step of one reader of a log. False if there is nothing to do before something arrives.
-    fn read_on(&mut self, place: u32, index: usize, ports: &mut impl Ports) -> bool {
-        let connection = &mut self.connections[place as usize];
-        let attachment = &mut connection.attachments[index];
-        let (room, serial) = (attachment.room, attachment.serial);
-        let behind = attachment.behind.as_mut().expect("only those behind are read for");
-        let then = behind.then;
-        if let Then::Page(last) | Then::Drop(last, _) = then
-            && behind.cursor >= last
-        {
-            self.finish_reading(place, room, then);
-            return true;
-        }
-        if let Some(page) = behind.page.clone() {
-            let stop = match then {
-                Then::Live => page.last(),
-                Then::Page(last) | Then::Drop(last, _) => last.min(page.last()),
-            };
-            let space = self.limits.replay_bytes;
-            let upto = page.fits(behind.cursor, space).max(behind.cursor + 1).min(stop);
-            let range = page.range(behind.cursor, upto);
-            let events = (upto - behind.cursor) as u32;
-            behind.cursor = upto;
-            if upto >= stop {
-                behind.page = None;
-            }
-            self.links.events(&mut connection.out, serial, &page, range, events);
-            self.touch(place);
-            return true;
-        }
-        let entry = &mut self.rooms[room as usize];
-        let position = entry.position;
-        if behind.cursor > position {
-            // Whoever hears a room live stands where the room stands, or it would hear the news twice.
-            behind.waits = Waits::News;
-            entry.ahead.push(place);
-            return true;
-        }
-        if behind.cursor == position {
-            self.go_live(place, index);
-            return true;
-        }
-        let (cursor, replay_bytes) = (behind.cursor, self.limits.replay_bytes);
-        if then == Then::Live && cursor < entry.doubt && !self.is_member(place, room) {
-            // The client asks again and is told what became of it.
-            self.lag(place, room);
-            return true;
-        }
-        let shard_room = &self.rooms[room as usize];
-        let page = self.hub.read(&shard_room.id, shard_room.no, cursor, position, replay_bytes);
-        if page.is_none() {
-            return self.ask_for_page(place, index, position, ports);
-        }
-        self.behind_mut(place, index).page = page;
-        true
-    }
-
-    /// Whether the connection's user may still hear the room, as far as it is known without asking.
-    pub(super) fn is_member(&self, place: u32, room: u32) -> bool {
-        let room = &self.rooms[room as usize];
-        self.connections[place as usize].who.as_ref().is_some_and(|who| {
-            let stored = self.cache.get(&room.id, room.no, &who.user, self.now_ns);
-            let role = stored.map(|standing| permission::role(standing, who.grant(&room.id)));
-            role.flatten().is_some()
-        })
-    }
-
-    fn behind_mut(&mut self, place: u32, index: usize) -> &mut Behind {
-        let attachment = &mut self.connections[place as usize].attachments[index];
-        attachment.behind.as_mut().expect("only those behind are read for")
-    }
-
-    fn ask_for_page(
-        &mut self,
-        place: u32,
-        index: usize,
-        position: Seq,
-        ports: &mut impl Ports,
-    ) -> bool {
-        let token = self.next_token(place);
-        let from = self.address(place);
-        let room = self.connections[place as usize].attachments[index].room;
-        let after = self.behind_mut(place, index).cursor;
-        let range = Range {
-            room: self.rooms[room as usize].no,
-            after,
-            upto: position,
-            limit: self.limits.page_max as u32,
-            bytes_max: REPLAY_BYTES_MAX as u32,
-        };
-        self.behind_mut(place, index).waits = Waits::Page(token);
-        let question = Question::Pages(vec![range]);
-        if ports.look_up(Lookup { shard: self.id, from, token, question }).is_err() {
-            self.lag(place, room);
-        }
-        true
-    }
-
-    /// A page that a reader of a log asked for is here, or was not to be had.
-    pub(super) fn page_arrived(
-        &mut self,
-        place: u32,
-        index: usize,
-        page: Option<Arc<Slab>>,
-        ports: &mut impl Ports,
-    ) {
-        let room = self.connections[place as usize].attachments[index].room;
-        let behind = self.behind_mut(place, index);
-        behind.waits = Waits::Nothing;
-        match page.filter(|page| page.before() == behind.cursor && page.events() > 0) {
-            Some(page) => behind.page = Some(page),
-            // The client asks again from where it is, and is told then what is the matter.
-            None => self.lag(place, room),
-        }
-        self.pump(place, ports);
-    }
-
-    fn go_live(&mut self, place: u32, index: usize) {
-        let connection = &mut self.connections[place as usize];
-        connection.reading -= 1;
-        let attachment = &mut connection.attachments[index];
-        let room = &mut self.rooms[attachment.room as usize];
-        attachment.behind = None;
-        attachment.slot = room.live.len() as u32;
-        room.live.push(Listener { place, serial: attachment.serial });
-        room.behind -= 1;
-    }
-
-    fn finish_reading(&mut self, place: u32, room: u32, then: Then) {
-        match then {
-            Then::Drop(_, code) => self.drop_room(place, room, code),
-            Then::Page(_) | Then::Live => _ = self.detach(place, room),
-        }
     }
 
     /// Takes the connection out of the room's live listeners, if it is one.
@@ -491,11 +265,5 @@ impl Shard {
         self.detach(place, room);
         self.reply(place, |out| reply::put_lag(out, &id));
         self.counters.lags.add(1);
-    }
-
-    /// Counts one decision, begun at `since_ns`.
-    pub(super) fn count_authorised(&self, since_ns: u64, times: u64, ports: &impl Ports) {
-        let took = ports.now_ns().saturating_sub(since_ns);
-        self.counters.verb(Verb::Authorise).observe(took, times);
     }
 }

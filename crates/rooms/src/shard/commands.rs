@@ -7,7 +7,6 @@ use tertulia_protocol::command::{Command, CommandId, RoomOp, Send, Sub};
 use tertulia_protocol::limits::SIGNAL_BYTES_MAX;
 use tertulia_protocol::{Close, reply};
 
-use super::attach::Seen;
 use super::connection::State;
 use super::hand::Hand;
 use super::inbox::{Ack, Signal};
@@ -15,7 +14,6 @@ use super::session::{Flow, TOO_FAST_MAX};
 use super::{Ports, Shard};
 use crate::counters::Verb;
 use crate::draft::{Author, Done, Draft, Reply, Say, Wish};
-use crate::lookup::Question;
 use crate::permission::Action;
 use crate::refusal::Refusal;
 
@@ -29,7 +27,7 @@ impl Shard {
         since_ns: u64,
         ports: &mut impl Ports,
     ) -> Flow {
-        if !self.has_space(place) {
+        if !self.is_half_empty(place) {
             return Flow::Drain;
         }
         let limit = self.limits.rooms_per_connection;
@@ -111,17 +109,18 @@ impl Shard {
         since_ns: u64,
         ports: &mut impl Ports,
     ) -> Flow {
-        let view = match self.seen(place, room, Action::Send, hand) {
-            Ok(Seen::May(view, ..)) => view,
-            Ok(Seen::MayNot(refusal)) => {
-                self.count_authorised(since_ns, 1, ports);
-                self.refuse(place, id, &refusal);
-                return Flow::Done;
-            }
-            Ok(Seen::Ask) => unreachable!("seen asks by itself"),
+        let allowed = match self.allowed(place, room, Action::Send, hand) {
+            Ok(allowed) => allowed,
             Err(question) => return Flow::Ask(question),
         };
         self.count_authorised(since_ns, 1, ports);
+        let view = match allowed {
+            Ok(allowed) => allowed.view,
+            Err(refusal) => {
+                self.refuse(place, id, &refusal);
+                return Flow::Done;
+            }
+        };
         match command {
             Command::Typing { on, .. } => {
                 let author = self.author(place, room);
@@ -216,21 +215,6 @@ impl Shard {
         Author::User { user: who.user.clone(), grant: connection.grant(room) }
     }
 
-    /// As `authorise`, but knows how to ask. Errors: the question.
-    pub(super) fn seen(
-        &mut self,
-        place: u32,
-        room: &RoomId,
-        action: Action,
-        hand: &mut Hand,
-    ) -> Result<Seen, Question> {
-        match self.authorise(place, room, action, hand) {
-            Seen::Ask if self.may_ask(hand) => Err(self.standings(place, vec![room.clone()])),
-            Seen::Ask => Ok(Seen::MayNot(Refusal::NO_ANSWER)),
-            seen => Ok(seen),
-        }
-    }
-
     pub(super) fn ping(
         &mut self,
         place: u32,
@@ -239,7 +223,7 @@ impl Shard {
         ports: &mut impl Ports,
     ) -> Flow {
         let Some(id) = id else { return Flow::Done };
-        if !self.has_space(place) {
+        if !self.is_half_empty(place) {
             return Flow::Drain;
         }
         let now = ports.wall_ms();

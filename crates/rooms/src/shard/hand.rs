@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::slab::Slab;
 
 /// Times a command may ask the same again because the room changed meanwhile.
-pub(super) const ASKS_MAX: u8 = 8;
+const ASKS_MAX: u8 = 8;
 
 /// Answers in hand.
 #[derive(Default)]
@@ -30,10 +30,16 @@ pub(crate) struct Hand {
     pub(super) pages: Vec<(RoomNo, Arc<Slab>)>,
     pub(super) rooms: Option<(Vec<(Room, Role)>, bool)>,
     pub(super) failed: bool,
-    pub(super) asks: u8,
+    asks: u8,
 }
 
 impl Hand {
+    /// Whether one question more makes sense. Each counts.
+    pub(super) fn may_ask(&mut self) -> bool {
+        self.asks += 1;
+        !self.failed && self.asks <= ASKS_MAX
+    }
+
     pub(super) fn known(&self, id: &RoomId) -> Option<&Known> {
         self.known.iter().find(|known| known.id == *id)
     }

@@ -7,6 +7,7 @@
 //! Never: waits, reads a clock of its own, or touches what another shard owns.
 
 mod attach;
+mod authorise;
 mod close;
 mod commands;
 mod connection;
@@ -18,6 +19,7 @@ mod outbound;
 mod plan;
 mod reading;
 mod receive;
+mod replay;
 mod session;
 mod wheel;
 

@@ -4,6 +4,7 @@ use tertulia_protocol::command::Sub;
 use tertulia_protocol::reply::Attached;
 use tertulia_protocol::{Role, Seq};
 
+use super::authorise::Allowed;
 use crate::hub::View;
 use crate::limits::Limits;
 use crate::membership::Version;
@@ -24,8 +25,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// What `sub` gets from a room that looks like `view`.
-    pub(super) fn of(sub: &Sub, view: View, role: Role, version: Version, limits: &Limits) -> Plan {
+    /// What `sub` gets.
+    pub(super) fn of(sub: &Sub, allowed: &Allowed, limits: &Limits) -> Plan {
+        let Allowed { view, role, version } = *allowed;
         let head = view.head.seq;
         let to_head =
             Plan { view, role, version, base: head, want: head, reset: false, hole: false };
@@ -90,7 +92,8 @@ mod tests {
         let cache = Membership::new(1, std::time::Duration::ZERO);
         let version = cache.version(&room);
         let sub = Sub { room, from, page: Some(page), jump: Some(jump) };
-        let plan = Plan::of(&sub, view, Role::Member, version, &limits::for_tests());
+        let allowed = Allowed { view, role: Role::Member, version };
+        let plan = Plan::of(&sub, &allowed, &limits::for_tests());
         let mut got = format!("{}..{}", plan.base, plan.want);
         let attached = plan.attached(plan.want);
         for (flag, word) in

@@ -6,7 +6,6 @@ use tertulia_protocol::limits::REPLAY_BYTES_MAX;
 use tertulia_protocol::reply::{self, LogOk, RoomShown};
 use tertulia_store::Range;
 
-use super::attach::Seen;
 use super::hand::Hand;
 use super::session::Flow;
 use super::{Ports, Shard};
@@ -24,16 +23,14 @@ impl Shard {
         since_ns: u64,
         ports: &mut impl Ports,
     ) -> Flow {
-        if !self.has_space(place) {
+        if !self.is_half_empty(place) {
             return Flow::Drain;
         }
-        let view = match self.seen(place, &log.room, Action::Read, hand) {
-            Ok(Seen::May(view, ..)) => Ok(view),
-            Ok(Seen::MayNot(refusal)) => Err(refusal),
-            Ok(Seen::Ask) => unreachable!("seen asks by itself"),
+        let allowed = match self.allowed(place, &log.room, Action::Read, hand) {
+            Ok(allowed) => allowed,
             Err(question) => return Flow::Ask(question),
         };
-        let checked = view.and_then(|view| {
+        let checked = allowed.map(|allowed| allowed.view).and_then(|view| {
             if log.epoch.is_some_and(|epoch| epoch != view.epoch) {
                 return Err(Refusal::Reset);
             }
@@ -95,7 +92,7 @@ impl Shard {
         hand: &mut Hand,
     ) -> Flow {
         const LIMIT_MAX: u64 = 200;
-        if !self.has_space(place) {
+        if !self.is_half_empty(place) {
             return Flow::Drain;
         }
         let who = self.connections[place as usize].who.as_ref();

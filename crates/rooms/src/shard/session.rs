@@ -280,13 +280,13 @@ impl Shard {
     pub(super) fn drained(&mut self, place: u32, ports: &mut impl Ports) {
         let connection = &self.connections[place as usize];
         let waits = connection.parked.as_ref().map(|parked| parked.waits_for);
-        if waits == Some(WaitsFor::Drain) && self.has_space(place) {
+        if waits == Some(WaitsFor::Drain) && self.is_half_empty(place) {
             self.go_on(place, |_| (), ports);
         }
     }
 
-    /// Whether a command that says much may start.
-    pub(super) fn has_space(&self, place: u32) -> bool {
+    /// Whether half of what may wait for the client is free, so that a command that says much may start.
+    pub(super) fn is_half_empty(&self, place: u32) -> bool {
         let waiting = self.connections[place as usize].waiting_bytes();
         waiting < self.limits.outbound_bytes / 2
     }
