@@ -1,7 +1,7 @@
 //! `key`: the keys of applications. A running server sees changes within a second.
 
 use clap::{Subcommand, ValueEnum};
-use tertulia_store::Keys;
+use tertulia_store::{Key, KeyError, Keys};
 
 use super::Place;
 use super::ask::{self, Failure};
@@ -13,7 +13,7 @@ pub(super) enum Command {
     Create {
         #[command(flatten)]
         place: Place,
-        /// What to call it
+        /// Name to list and revoke it by: 1 to 64 of A-Z a-z 0-9 . _ -
         #[arg(long, value_parser = name)]
         name: String,
         /// What it may do
@@ -25,12 +25,11 @@ pub(super) enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Refuse a key from now on.
+    /// Refuse a key from now on; a running server does so within a second.
     Revoke {
         #[command(flatten)]
         place: Place,
-        /// What it is called
-        #[arg(long)]
+        /// Name of the key, as `tertulia key list` shows it
         name: String,
     },
 }
@@ -54,7 +53,12 @@ impl Command {
                     Scope::Send => KeyScope::Send,
                     Scope::Read => KeyScope::Read,
                 };
-                let key = login::create(&open(place)?, &name, scope, ask::now_ms())?;
+                let data = place.load()?.server.data;
+                let is_first = !super::holds(&data, "tertulia.db");
+                let key = login::create(&Keys::open(&data)?, &name, scope, ask::now_ms())?;
+                if is_first {
+                    ask::remark_made(&data, "database", "knows this key");
+                }
                 ask::say(&format!("{key}\n"))
             }
             Command::List { place } => {
@@ -64,13 +68,21 @@ impl Command {
                 }
                 ask::say(&text)
             }
-            Command::Revoke { place, name } => Ok(open(place)?.revoke(&name)?),
+            Command::Revoke { place, name } => {
+                let keys = open(place)?;
+                let found = keys.list()?.into_iter().find(|key| key.name == name);
+                let Key { name, scope, .. } = found.ok_or(KeyError::Unknown(name))?;
+                keys.revoke(&name)?;
+                ask::say(&format!(
+                    "revoked {name} of scope {scope}; a running server refuses it within a second\n"
+                ))
+            }
         }
     }
 }
 
 fn open(place: Place) -> Result<Keys, Failure> {
-    Ok(Keys::open(&place.load()?.server.data)?)
+    Ok(Keys::open(&place.load_with_data()?)?)
 }
 
 const NAME_CHARS_MAX: usize = 64;

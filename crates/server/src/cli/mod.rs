@@ -1,14 +1,14 @@
 //! Command line: what an operator can ask for. `tertulia` alone serves.
 //!
 //! Results go to standard output, everything else to standard error, one line each. Exit codes: 0 done, 1
-//! it did not work, 2 wrong usage, 69 something it needs is not there, 78 wrong settings or data of a
-//! newer version.
+//! it did not work, 2 wrong usage, 69 something it needs is not there, 78 wrong settings, no data where they
+//! say, or data of a newer version.
 
 mod ask;
 mod keys;
 mod tokens;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub(crate) use ask::Failure;
 
 /// A realtime chat server.
 #[derive(Parser)]
-#[command(name = "tertulia", version, args_conflicts_with_subcommands = true)]
+#[command(name = "tertulia", version, args_conflicts_with_subcommands = true, after_help = MORE)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -31,6 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve; also what happens without a command.
+    #[command(after_help = MORE)]
     Serve(Serve),
     /// Give out tokens.
     Token {
@@ -49,7 +50,7 @@ enum Command {
     },
     /// Copy the data to a file, also while a server runs.
     Backup {
-        /// A file that is not there yet.
+        /// File to write; it must not be there yet
         file: PathBuf,
         #[command(flatten)]
         place: Place,
@@ -60,7 +61,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Name every mistake in the settings.
+    /// Say which file and variables the settings come from, and name every mistake.
     Check(Settings),
     /// Show the settings in force, secrets hidden.
     Print(Settings),
@@ -72,7 +73,8 @@ enum ConfigCommand {
 struct Serve {
     #[command(flatten)]
     settings: Settings,
-    /// Go on without what a damaged write-ahead log has lost; clients are told
+    /// Start although the write-ahead log is damaged, without what it has lost; rooms get new epochs
+    /// [default: do not start]
     #[arg(long)]
     accept_loss: bool,
 }
@@ -83,16 +85,18 @@ struct Serve {
 struct Settings {
     #[command(flatten)]
     place: Place,
-    /// Where clients come in [default: 127.0.0.1:8080]
+    /// Address and port for clients and applications; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Where metrics and administration are [default: 127.0.0.1:9090]
+    /// Address and port of the internal listener, for metrics and health; it has no sign-in
+    /// [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<String>,
-    /// What an acknowledgement survives [default: fsync]
+    /// What an acknowledgement survives: a power cut, a killed process, or nothing [default: fsync]
     #[arg(long, value_name = "fsync|os|memory")]
     durability: Option<String>,
-    /// Sign-in without an application, for development
+    /// Sign in as anyone from this machine, for development [default: only if --listen is a loopback
+    /// address]
     #[arg(long)]
     dev: bool,
 }
@@ -100,43 +104,65 @@ struct Settings {
 /// Where the data and the settings are.
 #[derive(Args)]
 struct Place {
-    /// Where the data is kept; made if it is not there [default: ./data]
+    /// Directory of the data [default: ./data]
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// The settings [default: tertulia.toml, if it is there]
+    /// File of the settings [default: tertulia.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
+const MORE: &str = "\
+Every setting can also stand in a variable or in the file: `tertulia config docs` explains them.
+Exit codes: 0 done, 1 it did not work, 2 wrong usage, 69 the data is served already, 78 wrong settings or no data where they say.";
+
 impl Settings {
     fn load(self) -> Result<Config, Failure> {
+        load(&self.flags())
+    }
+
+    fn flags(self) -> Flags {
         let given = [
             ("--listen", "server.listen", self.listen),
             ("--admin-listen", "server.admin_listen", self.admin_listen),
             ("--durability", "store.durability", self.durability),
             ("--dev", "server.dev", self.dev.then(|| "true".to_owned())),
         ];
-        self.place.load_with(given)
+        self.place.flags(given)
     }
 }
 
 impl Place {
     fn load(self) -> Result<Config, Failure> {
-        self.load_with([])
+        load(&self.flags([]))
     }
 
-    fn load_with(
+    /// The directory of a database that is there already. One that was mistyped is not made.
+    fn load_with_data(self) -> Result<PathBuf, Failure> {
+        let data = self.load()?.server.data;
+        if holds(&data, "tertulia.db") { Ok(data) } else { Err(Failure::no_data(&data)) }
+    }
+
+    fn flags(
         self,
         given: impl IntoIterator<Item = (&'static str, &'static str, Option<String>)>,
-    ) -> Result<Config, Failure> {
+    ) -> Flags {
         let data = ("--data", "server.data", self.data);
         let set = std::iter::once(data)
             .chain(given)
             .filter_map(|(flag, setting, value)| Some((flag, setting, value?)))
             .collect();
-        let flags = Flags { config: self.config, set };
-        Ok(Config::load(&flags, std::env::vars_os())?)
+        Flags { config: self.config, set }
     }
+}
+
+fn load(flags: &Flags) -> Result<Config, Failure> {
+    Ok(Config::load(flags, std::env::vars_os())?)
+}
+
+/// Whether `dir` has a file of that name, or one cannot tell.
+fn holds(dir: &Path, name: &str) -> bool {
+    dir.join(name).try_exists().unwrap_or(true)
 }
 
 /// Does what the command line asks for.
@@ -164,8 +190,8 @@ impl ConfigCommand {
     fn run(self) -> Result<(), Failure> {
         match self {
             ConfigCommand::Check(settings) => {
-                settings.load()?;
-                ask::say("the settings are in order\n")
+                let sources = Config::check(&settings.flags(), std::env::vars_os())?;
+                ask::say(&format!("{sources}the settings are in order\n"))
             }
             ConfigCommand::Print(settings) => ask::say(&settings.load()?.print()),
             ConfigCommand::Docs => ask::say(&config::docs()),
@@ -174,11 +200,11 @@ impl ConfigCommand {
 }
 
 fn backup(place: Place, file: &Path) -> Result<(), Failure> {
-    let config = place.load()?;
+    let data = place.load_with_data()?;
     let mut err = std::io::stderr();
     let live = err.is_terminal();
     let mut pages = 0;
-    let copied = tertulia_store::backup(&config.server.data, file, |done, all| {
+    let copied = tertulia_store::backup(&data, file, |done, all| {
         pages = all;
         if live {
             let _ = write!(err, "\r{done} of {all} pages");
@@ -192,11 +218,16 @@ fn backup(place: Place, file: &Path) -> Result<(), Failure> {
             let _ = writeln!(err, "{}: {pages} pages copied", file.display());
             Ok(())
         }
-        Err(OpenError::File { path, source })
-            if source.kind() == std::io::ErrorKind::AlreadyExists =>
-        {
-            let why = "is there already; choose another name, nothing is overwritten";
-            Err(Failure::new(format!("{} {why}", path.display())))
+        Err(OpenError::File { path, source }) if path == file => {
+            let (path, taken) = (path.display(), source.kind() == ErrorKind::AlreadyExists);
+            Err(Failure::new(match taken {
+                true => {
+                    format!("{path} is there already; choose another name, nothing is overwritten")
+                }
+                false => {
+                    format!("{path}: {source}; choose a place for the copy that can be written")
+                }
+            }))
         }
         Err(error) => Err(error.into()),
     }

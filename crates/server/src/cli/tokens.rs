@@ -13,14 +13,14 @@ pub(super) enum Command {
     Create {
         #[command(flatten)]
         place: Place,
-        /// Whom it speaks for
+        /// User that it speaks for
         #[arg(long, value_parser = user)]
         user: UserId,
-        /// A role in an existing room, without membership; may be given again
+        /// Role in a room that is there, without membership; may be given again [default: none]
         #[arg(long, value_name = "ROOM=ROLE", value_parser = grant)]
         room: Vec<(RoomId, Role)>,
-        /// How long it lives, like 90s, 15m, 1h or 7d
-        #[arg(long, default_value = "1h", value_parser = seconds)]
+        /// How long it is good: seconds, or a number with s, m, h or d; at most limits.token_ttl_max_s
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = seconds)]
         ttl: u64,
     },
 }
@@ -28,8 +28,14 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Command::Create { place, user, room, ttl } = self;
-        let signer = Signer::open(&place.load()?)?;
+        let config = place.load()?;
+        let is_first =
+            config.auth.hs256_secret.is_none() && !super::holds(&config.server.data, "secret");
+        let signer = Signer::open(&config)?;
         let (token, _) = signer.mint(&user, ttl, &room, ask::now_ms() / 1000)?;
+        if is_first {
+            ask::remark_made(&config.server.data, "secret", "takes this token");
+        }
         ask::say(&format!("{token}\n"))
     }
 }

@@ -10,6 +10,9 @@ use super::setting::Bounds;
 
 /// What a setting can be.
 pub(super) trait Kind: Sized {
+    /// How a file has it.
+    const SHAPE: Shape;
+
     /// What `value` means, or all that is wrong with it.
     fn read(value: &Value, bounds: &Bounds) -> Result<Self, Vec<Wrong>>;
 
@@ -24,6 +27,40 @@ pub(super) trait Kind: Sized {
     /// What it is if nobody sets it and the table has no default.
     fn absent() -> Option<Self> {
         None
+    }
+}
+
+/// How a file has a value.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    Number,
+    Switch,
+    Text,
+    List,
+}
+
+impl Shape {
+    /// Whether `value` is one, whatever it says.
+    pub(super) fn fits(self, value: &Value) -> bool {
+        match self {
+            Shape::Number => value.is_integer(),
+            Shape::Switch => value.is_bool(),
+            Shape::Text => value.is_str(),
+            Shape::List => value.is_array(),
+        }
+    }
+}
+
+/// What `value` is, in a word.
+pub(super) fn called(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "text",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a fraction",
+        Value::Boolean(_) => "a switch",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
     }
 }
 
@@ -55,6 +92,8 @@ impl Wrong {
 }
 
 impl<T: Kind> Kind for Option<T> {
+    const SHAPE: Shape = T::SHAPE;
+
     fn read(value: &Value, bounds: &Bounds) -> Result<Self, Vec<Wrong>> {
         T::read(value, bounds).map(Some)
     }
@@ -75,6 +114,8 @@ impl<T: Kind> Kind for Option<T> {
 macro_rules! numbers {
     ($($type:ty)*) => {$(
         impl Kind for $type {
+            const SHAPE: Shape = Shape::Number;
+
             fn read(value: &Value, bounds: &Bounds) -> Result<Self, Vec<Wrong>> {
                 let Bounds::Range(min, max) = bounds else { return Err(Wrong::must_be(bounds)) };
                 value
@@ -98,6 +139,8 @@ macro_rules! numbers {
 numbers! { u32 u64 usize }
 
 impl Kind for bool {
+    const SHAPE: Shape = Shape::Switch;
+
     fn read(value: &Value, bounds: &Bounds) -> Result<Self, Vec<Wrong>> {
         value.as_bool().ok_or_else(|| Wrong::must_be(bounds))
     }
@@ -115,6 +158,8 @@ impl Kind for bool {
 macro_rules! texts {
     ($($type:ty: $parse:expr, $show:expr;)*) => {$(
         impl Kind for $type {
+            const SHAPE: Shape = Shape::Text;
+
             fn read(value: &Value, bounds: &Bounds) -> Result<Self, Vec<Wrong>> {
                 let parse: fn(&str) -> Option<$type> = $parse;
                 value
@@ -201,6 +246,8 @@ impl std::fmt::Debug for Secret {
 const SECRET_VARIETY: usize = 8;
 
 impl Kind for Secret {
+    const SHAPE: Shape = Shape::Text;
+
     fn read(value: &Value, bounds: &Bounds) -> Result<Self, Vec<Wrong>> {
         let (Some(text), Bounds::Secret(min)) = (value.as_str(), bounds) else {
             return Err(Wrong::must_be(bounds));

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::kind::{Kind, Wrong};
+use super::kind::{Kind, Shape, Wrong, called};
 use super::setting::Bounds;
 use crate::login::{Alg, PublicKey};
 
@@ -35,6 +35,8 @@ impl Origin {
 const LIST_MAX: usize = 100;
 
 impl Kind for Vec<Origin> {
+    const SHAPE: Shape = Shape::List;
+
     fn read(value: &Value, bounds: &Bounds) -> Result<Self, Vec<Wrong>> {
         each(value, bounds, |place, item| {
             let origin = item.as_str().and_then(Origin::parse);
@@ -93,6 +95,8 @@ pub(crate) struct AuthKey {
 }
 
 impl Kind for Vec<AuthKey> {
+    const SHAPE: Shape = Shape::List;
+
     fn read(value: &Value, bounds: &Bounds) -> Result<Self, Vec<Wrong>> {
         each(value, bounds, |place, item| {
             let fields = item.as_table().ok_or_else(|| vec![Wrong::item(&place, item, bounds)])?;
@@ -129,8 +133,11 @@ impl AuthKey {
             if !AuthKey::FIELDS.contains(&field) {
                 let why = format!("unknown, expected one of {}", AuthKey::FIELDS.join(", "));
                 refuse(&format!(".{field}"), None, why);
-            } else if value.as_str().is_none_or(str::is_empty) {
-                refuse(&format!(".{field}"), Some(value), "must be a text".to_owned());
+            } else if !value.is_str() {
+                let why = format!("is {}; it takes a text, in quotes", called(value));
+                refuse(&format!(".{field}"), Some(value), why);
+            } else if value.as_str() == Some("") {
+                refuse(&format!(".{field}"), None, "must not be empty".to_owned());
             }
         }
         let text = |field: &str| fields.get(field).and_then(Value::as_str);

@@ -33,12 +33,28 @@ impl Config {
         flags: &Flags,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, Vec<Mistake>> {
+        Config::load_from(flags, env).map(|(config, _)| config)
+    }
+
+    /// Which sources make settings without a mistake, a line for each kind of them.
+    pub(crate) fn check(
+        flags: &Flags,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<String, Vec<Mistake>> {
+        Config::load_from(flags, env).map(|(_, sources)| sources)
+    }
+
+    fn load_from(
+        flags: &Flags,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Config, String), Vec<Mistake>> {
         let mut typed = Typed::collect(flags, env);
         let config = Config::read(&mut typed);
         let contradictions = config.contradictions(&typed);
+        let sources = typed.sources();
         let mut mistakes = typed.mistakes;
         mistakes.extend(contradictions);
-        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok((config, sources)) } else { Err(mistakes) }
     }
 
     /// What does not go together, though each is fine alone.
@@ -141,7 +157,7 @@ const INTRODUCTION: &str = "\
 Flags win over the environment, the environment over `tertulia.toml` (or the file of `--config`), that over the defaults.
 A secret can also stand in a file of its own, named by a variable that ends in `_FILE`.
 Paths are relative to the working directory.
-`tertulia config check` names every mistake, `tertulia config print` shows what is in force with secrets hidden.
+`tertulia config check` says which file and variables it has read and names every mistake, `tertulia config print` shows what is in force with secrets hidden.
 A server with mistakes in its settings does not start; it ends with code 78.
 This page is written by `tertulia config docs`.
 ";

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use super::kind::Shape;
+
 /// What can be said about a setting before anyone has set it.
 pub(super) struct Setting {
     pub(super) section: &'static str,
     pub(super) key: &'static str,
     /// As it would be typed; [`ABSENT`] if it is not set unless someone does.
     pub(super) default: &'static str,
+    pub(super) shape: Shape,
     pub(super) unit: &'static str,
     pub(super) bounds: Bounds,
     pub(super) reason: &'static str,
@@ -37,6 +40,28 @@ impl Setting {
     /// As it is called in the environment.
     pub(super) fn variable(&self) -> String {
         format!("{PREFIX}{}__{}", self.section, self.key).to_ascii_uppercase()
+    }
+
+    /// What is to be said outside of a file.
+    pub(super) fn wants(&self) -> String {
+        let bounds = &self.bounds;
+        match (self.shape, self.unit) {
+            (Shape::Number, "s") => format!("a whole number of seconds, {bounds}"),
+            (Shape::Number, "ms") => format!("a whole number of milliseconds, {bounds}"),
+            (Shape::Number, _) => format!("a whole number, {bounds}"),
+            (Shape::Switch | Shape::Text, _) => bounds.to_string(),
+            (Shape::List, _) => format!("a list in [ ]: {bounds}"),
+        }
+    }
+
+    /// What is to be written in a file.
+    pub(super) fn takes(&self) -> String {
+        let quotes = match self.shape {
+            Shape::Number | Shape::Switch => ", without quotes",
+            Shape::Text => ", in quotes",
+            Shape::List => "",
+        };
+        format!("{}{quotes}", self.wants())
     }
 
     /// Whether its value must stay out of sight.
@@ -94,6 +119,7 @@ macro_rules! sections {
             section: stringify!($section),
             key: stringify!($key),
             default: stringify!($default),
+            shape: <$type as Kind>::SHAPE,
             unit: $unit,
             bounds: $bounds,
             reason: $reason,

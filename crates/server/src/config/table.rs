@@ -22,7 +22,7 @@ sections! {
         listen: SocketAddr = "127.0.0.1:8080", "address", Form(ADDRESS),
             "This machine alone, until someone decides who else may come in.";
         admin_listen: SocketAddr = "127.0.0.1:9090", "address", Form(ADDRESS),
-            "Metrics and administration have no sign-in, so they stand where no client can reach them.";
+            "The internal listener, for metrics and health; it has no sign-in, so it stands where no client can reach it.";
         data: PathBuf = "./data", "directory", Form(FOLDER),
             "Everything that must survive is in here; made if it is not there.";
         allowed_origins: Vec<Origin> = [], "origins",

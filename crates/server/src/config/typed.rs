@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::kind::{Kind, Wrong};
+use super::kind::{Kind, Wrong, called};
 use super::setting::{ABSENT, PREFIX, Setting};
-use super::table::SETTINGS;
+use super::table::{SECTIONS, SETTINGS};
 
 /// The file that is read if it is there and no other is named.
 const FILE: &str = "tertulia.toml";
@@ -86,6 +86,11 @@ pub(super) struct Typed {
     from: BTreeMap<String, Source>,
     /// Settings of which some value could not be read.
     unread: BTreeSet<String>,
+    file: Option<PathBuf>,
+    /// Variables that set something, and what.
+    variables: Vec<(String, String)>,
+    /// Variables that begin like ours and set nothing.
+    strangers: Vec<String>,
     pub(super) mistakes: Vec<Mistake>,
 }
 
@@ -112,11 +117,18 @@ impl Typed {
     pub(super) fn read<T: Kind>(&mut self, setting: &'static Setting) -> T {
         let mut best = None;
         for (source, given) in self.given.remove(&setting.name()).unwrap_or_default() {
-            let value = match given {
-                Given::Value(value) => value,
-                Given::Text(text) => T::typed(&text),
+            let (value, why) = match given {
+                Given::Value(value) => {
+                    let why = format!("is {}; it takes {}", called(&value), setting.takes());
+                    (value, why)
+                }
+                Given::Text(text) => (T::typed(&text), format!("must be {}", setting.wants())),
             };
-            match T::read(&value, &setting.bounds) {
+            let read = match setting.shape.fits(&value) {
+                true => T::read(&value, &setting.bounds),
+                false => Err(Wrong::whole(why)),
+            };
+            match read {
                 Ok(value) => {
                     best = Some(value);
                     self.from.insert(setting.name(), source);
@@ -145,11 +157,34 @@ impl Typed {
         }
     }
 
+    /// Which file and which variables have been looked at, and what a stronger source has set.
+    pub(super) fn sources(&self) -> String {
+        let file = match &self.file {
+            Some(file) => file.display().to_string(),
+            None => format!("none, since {FILE} is not here"),
+        };
+        let variables = self.variables.iter().map(|(variable, setting)| {
+            match self.from.get(setting).filter(|source| source.0 != *variable) {
+                Some(stronger) => format!("{variable} (but {stronger} is stronger)"),
+                None => variable.clone(),
+            }
+        });
+        let variables: Vec<String> = variables.collect();
+        let none = if variables.is_empty() { "none" } else { "" };
+        let mut text = format!("file: {file}\nenvironment: {none}{}\n", variables.join(", "));
+        if !self.strangers.is_empty() {
+            let way_out = "a setting's variable names its section, like TERTULIA_SERVER__LISTEN";
+            text += &format!("not for settings: {}; {way_out}\n", self.strangers.join(", "));
+        }
+        text
+    }
+
     fn give(&mut self, setting: String, source: String, given: Given) {
         self.given.entry(setting).or_default().push((Source(source), given));
     }
 
     fn file(&mut self, path: &Path) {
+        self.file = Some(path.to_owned());
         let file = path.display();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -163,15 +198,36 @@ impl Typed {
                 let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
                 let line = before.matches('\n').count() + 1;
                 let why: String = error.message().chars().map(visible).collect();
-                return self.mistakes.push(Mistake::new(format!("{file}:{line}"), why));
+                let mistake = match set_in(text.lines().nth(line - 1).unwrap_or("")) {
+                    Some(setting) if why != "duplicate key" => {
+                        let why = format!("{why}; it takes {}", setting.takes());
+                        Mistake::new(format!("{file}:{line}: {}", setting.key), why)
+                    }
+                    _ => Mistake::new(format!("{file}:{line}"), why),
+                };
+                return self.mistakes.push(mistake);
             }
         };
         for (section, keys) in sections {
+            let is_known = SECTIONS.iter().any(|(name, _)| *name == section);
             let Value::Table(keys) = keys else {
-                let why = "must stand in a section, like [server]";
+                let why = if is_known {
+                    format!("is a section; write [{section}], and its settings below")
+                } else {
+                    match nearest("", &section) {
+                        Some(setting) => format!(
+                            "stands in no section; did you mean {}, below [{}]?",
+                            setting.key, setting.section
+                        ),
+                        None => "stands in no section, like [server]".to_owned(),
+                    }
+                };
                 self.mistakes.push(Mistake::new(format!("{file}: {section}"), why));
                 continue;
             };
+            if !is_known && keys.is_empty() {
+                self.mistakes.push(unknown(format!("{file}: [{section}]"), near_section(&section)));
+            }
             for (key, value) in keys {
                 let name = format!("{section}.{key}");
                 let place = format!("{file}: {name}");
@@ -179,6 +235,7 @@ impl Typed {
                     self.give(name, place, Given::Value(value));
                 } else {
                     let known = nearest(&section, &key).map(Setting::name);
+                    let known = known.or_else(|| near_section(&section).filter(|_| !is_known));
                     self.mistakes.push(unknown(place, known));
                 }
             }
@@ -193,7 +250,10 @@ impl Typed {
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             // Kubernetes gives every container of a namespace with a service "tertulia" variables like
             // TERTULIA_PORT: only what has a section is meant for us.
-            let Some((section, key)) = name.split_once("__") else { continue };
+            let Some((section, key)) = name.split_once("__") else {
+                self.strangers.push(variable.to_owned());
+                continue;
+            };
             let Ok(text) = value.into_string() else {
                 self.mistakes.push(Mistake::new(variable, "must be UTF-8"));
                 continue;
@@ -202,6 +262,9 @@ impl Typed {
             let file = |setting: &&Setting| {
                 setting.is_secret() && variable.strip_suffix("_FILE") == Some(&setting.variable())
             };
+            if let Some(setting) = SETTINGS.iter().find(|row| known(row) || file(row)) {
+                self.variables.push((variable.to_owned(), setting.name()));
+            }
             if let Some(setting) = SETTINGS.iter().find(known) {
                 self.give(setting.name(), variable.to_owned(), Given::Text(text));
             } else if let Some(setting) = SETTINGS.iter().find(file) {
@@ -258,6 +321,20 @@ fn unknown(place: String, known: Option<String>) -> Mistake {
             None => "unknown; `tertulia config docs` shows every setting".to_owned(),
         },
     )
+}
+
+/// The setting that a line of a file says to set. Nothing else of the line is looked at, since it may be of
+/// a secret.
+fn set_in(line: &str) -> Option<&'static Setting> {
+    let (key, _) = line.split_once('=')?;
+    SETTINGS.iter().find(|setting| setting.key == key.trim())
+}
+
+/// The section that was probably meant.
+fn near_section(section: &str) -> Option<String> {
+    let far = |name: &&str| strsim::damerau_levenshtein(name, section);
+    let nearest = SECTIONS.iter().map(|(name, _)| *name).min_by_key(far)?;
+    (far(&nearest) <= section.len() / 3).then(|| format!("[{nearest}]"))
 }
 
 /// The setting that was probably meant: one key in three letters wrong, in this section or another.

@@ -23,7 +23,7 @@ pub enum KeyError {
     #[error("there is a key named {0:?} already; revoke it first, or choose another name")]
     Taken(String),
     /// No such key.
-    #[error("there is no key named {0:?}; `key list` shows them")]
+    #[error("there is no key named {0:?}; `tertulia key list` shows them")]
     Unknown(String),
     /// The database says no.
     #[error(transparent)]
