@@ -231,6 +231,48 @@ fn old_cids_are_forgotten_and_young_ones_are_not() {
 }
 
 #[test]
+fn rooms_that_are_made_and_deleted_in_a_loop_do_not_outpace_the_cleaning() {
+    on_every_engine(|engine| {
+        let sender = Some(user("ada"));
+        let mut writer = engine.writer();
+        let old = Cid::parse("old").unwrap();
+        let said = Remembered { seq: 1, n: None, ts: 1, hash: 1 };
+        let remembered = vec![(RoomNo(1), &sender, old, said)];
+        writer.commit(&Changes { remembered, ..Changes::default() }).unwrap();
+        for no in 2..102 {
+            for no in [2 * no, 2 * no + 1] {
+                let room = garden(no, 1);
+                let events = vec![event(room.no, 1, b"one")];
+                let made = Changes { rooms: vec![&room], events, ..Changes::default() };
+                writer.commit(&made).unwrap();
+                writer.commit(&Changes { gone: vec![room.no], ..Changes::default() }).unwrap();
+            }
+            // One step for two rooms, and it never gets a rest.
+            writer.sweep(1000).unwrap();
+        }
+        let known = writer.remembered(RoomNo(1), &sender, &old).unwrap();
+        assert_eq!(known, None, "{}: old cids wait for the rooms to end", engine.name);
+        writer.sweep(1000).unwrap();
+        let mut reader = engine.reader();
+        let left = (4..206).filter(|no| !reader.log(whole(*no)).unwrap().is_empty()).count();
+        assert_eq!(left, 0, "{}: of so many deleted rooms something is left", engine.name);
+    });
+}
+
+#[test]
+fn a_long_room_goes_in_many_steps() {
+    on_every_engine(|engine| {
+        let room = garden(1, 3000);
+        let events = (1..=3000).map(|seq| event(room.no, seq, b"x")).collect();
+        let mut writer = engine.writer();
+        writer.commit(&Changes { rooms: vec![&room], events, ..Changes::default() }).unwrap();
+        writer.commit(&Changes { gone: vec![room.no], ..Changes::default() }).unwrap();
+        while writer.sweep(0).unwrap() {}
+        assert!(numbers(&mut engine.reader(), whole(1)).is_empty(), "{}", engine.name);
+    });
+}
+
+#[test]
 fn members_and_rooms_are_listed_in_pages_by_name() {
     on_every_engine(|engine| {
         let rooms: Vec<Room> = ["a", "b", "c"]

@@ -244,3 +244,63 @@ fn the_log_is_checkpointed_beside_the_commits() {
     }
     assert!(highest < 12 << 20, "the log grew to {highest} bytes");
 }
+
+/// Messages of 16 KB until the log has so many bytes; how many there are in the room then.
+fn fill_the_log(store: &Store, bytes: u64) {
+    let mut writer = store.writer().unwrap();
+    let body = vec![b'x'; 16_000];
+    let mut seq = 2;
+    while store.wal_bytes() < bytes {
+        let line =
+            |seq| NewEvent { room: RoomNo(1), seq, ts: 1, by: None, kind: "msg", bytes: &body };
+        let events = (seq..seq + 100).map(line).collect();
+        writer.commit(&Changes { events, ..Changes::default() }).unwrap();
+        seq += 100;
+    }
+}
+
+#[test]
+fn a_check_lets_go_before_commits_have_to_wait_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Os);
+    assert_eq!(store.check().unwrap(), Some(vec![]));
+    // Someone looks at an old state, so the log cannot start over and grows past what it should have.
+    let reader = Connection::open(dir.path().join("tertulia.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM facts").unwrap();
+    fill_the_log(&store, 65 << 20);
+    assert_eq!(store.check().unwrap(), None, "it would hold on to a state of its own for long");
+    // With nobody else there, nobody is: the next commit starts the log over.
+    reader.execute_batch("ROLLBACK").unwrap();
+    let heads = vec![(RoomNo(1), Head { seq: 1, n: 1, first: 1, ts: 1 })];
+    store.writer().unwrap().commit(&Changes { heads, ..Changes::default() }).unwrap();
+    assert!(store.wal_bytes() < 1 << 20, "the log has {} bytes", store.wal_bytes());
+    assert_eq!(store.check().unwrap(), Some(vec![]));
+}
+
+#[test]
+fn a_check_tells_of_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Os);
+    fill_the_log(&store, 1 << 20);
+    let db = Connection::open(dir.path().join("tertulia.db")).unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let path = dir.path().join("tertulia.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[300_000..400_000].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let found = store.check();
+    assert!(matches!(&found, Ok(Some(found)) if !found.is_empty()), "{found:?}");
+}
+
+#[test]
+fn a_probe_writes_each_time_it_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Fsync);
+    let mut writer = store.writer().unwrap();
+    writer.probe().unwrap();
+    for _ in 0..3 {
+        let before = store.wal_bytes();
+        writer.probe().unwrap();
+        assert!(store.wal_bytes() > before, "what writes nothing tells nothing about the disk");
+    }
+}

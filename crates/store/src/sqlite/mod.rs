@@ -1,9 +1,11 @@
 //! The SQLite engine: one file, one writer, readers that never wait for it.
 
 pub(crate) mod backup;
+mod check;
 pub(crate) mod checkpoint;
 pub(crate) mod keys;
 mod read;
+mod sweep;
 mod wal;
 mod write;
 
@@ -91,12 +93,8 @@ impl Sqlite {
         Ok(Checkpointer::new(connect(&self.path)?, self.wal_bytes.clone()))
     }
 
-    pub(crate) fn check(&self) -> Result<Vec<String>, Error> {
-        let db = connect(&self.path)?;
-        let mut statement = db.prepare("PRAGMA quick_check(10)")?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let found: Vec<String> = rows.collect::<Result<_, _>>()?;
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    pub(crate) fn check(&self) -> Result<Option<Vec<String>>, Error> {
+        check::check(connect(&self.path)?, self.wal_bytes.clone())
     }
 
     pub(crate) fn wal_bytes(&self) -> u64 {

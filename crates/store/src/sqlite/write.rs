@@ -10,18 +10,16 @@ use tertulia_protocol::{Cid, UserId};
 
 use super::identity;
 use super::read::{Connected, number};
+use super::sweep::Sweeper;
 use crate::engine::Write;
 use crate::error::Error;
 use crate::row::{self, Changes, NewEvent, Remembered, Room, RoomNo, Sender, Standing};
 
 /// From here on each commit first tries to start the write-ahead log over.
-const WAL_BYTES_FULL: u64 = 64 * 1024 * 1024;
+pub(super) const WAL_BYTES_FULL: u64 = 64 * 1024 * 1024;
 
 /// The write-ahead log may not pass this. It comes near only while a backup holds on to an old state.
 const WAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-
-/// Rows looked at in one step of cleaning: about a millisecond.
-const SWEEP_ROWS: i64 = 500;
 
 pub(crate) struct SqliteWriter {
     db: Connection,
@@ -29,8 +27,7 @@ pub(crate) struct SqliteWriter {
     path: PathBuf,
     file: String,
     wal_bytes: Arc<AtomicU64>,
-    /// Where the cleaning of old cids goes on.
-    swept: (i64, String, String),
+    sweeper: Sweeper,
 }
 
 impl Connected for SqliteWriter {
@@ -53,7 +50,7 @@ impl SqliteWriter {
             seen.store(pages as u64 * page_bytes, Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(SqliteWriter { db, path, file, wal_bytes, swept: Default::default() })
+        Ok(SqliteWriter { db, path, file, wal_bytes, sweeper: Sweeper::default() })
     }
 
     /// Whether what is written now would be found by the next start. SQLite goes on in a file that was moved
@@ -170,88 +167,17 @@ impl Write for SqliteWriter {
 
     fn probe(&mut self) -> Result<(), Error> {
         self.is_in_place()?;
-        super::set_fact(&self.db, "probe", "written to see whether it can be")
+        // Another text each time: SQLite does not write a page that stays as it is, not even to a full disk.
+        self.db.execute(
+            "INSERT INTO facts (name, value) VALUES ('probe', hex(randomblob(8))) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            [],
+        )?;
+        Ok(())
     }
 
     fn sweep(&mut self, forget_before: u64) -> Result<bool, Error> {
-        if self.empty_a_grave()? {
-            return Ok(true);
-        }
-        self.forget_old_cids(forget_before)
-    }
-}
-
-impl SqliteWriter {
-    fn empty_a_grave(&mut self) -> Result<bool, Error> {
-        let room: Option<i64> = self
-            .db
-            .prepare_cached("SELECT room FROM graves LIMIT 1")?
-            .query_row([], |row| row.get(0))
-            .optional()?;
-        let Some(room) = room else { return Ok(false) };
-        let rows = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let no = RoomNo(room as u64);
-        let mut gone = rows
-            .prepare_cached(
-                "DELETE FROM events WHERE id IN \
-                 (SELECT id FROM events WHERE id > ?1 AND id <= ?2 LIMIT ?3)",
-            )?
-            .execute(params![
-                row::event_key(no, 0),
-                row::event_key(no, row::SEQ_MAX),
-                SWEEP_ROWS
-            ])?;
-        gone += rows
-            .prepare_cached(
-                "DELETE FROM dedupe WHERE (room, user, cid) IN \
-                 (SELECT room, user, cid FROM dedupe WHERE room = ?1 LIMIT ?2)",
-            )?
-            .execute(params![room, SWEEP_ROWS])?;
-        gone += rows
-            .prepare_cached(
-                "DELETE FROM members WHERE (room, user) IN \
-                 (SELECT room, user FROM members WHERE room = ?1 LIMIT ?2)",
-            )?
-            .execute(params![room, SWEEP_ROWS])?;
-        if gone == 0 {
-            rows.prepare_cached("DELETE FROM graves WHERE room = ?1")?.execute([room])?;
-        }
-        rows.commit()?;
-        Ok(true)
-    }
-
-    /// Walks the whole table in small steps instead of keeping an index by age, which every message would
-    /// pay for.
-    fn forget_old_cids(&mut self, forget_before: u64) -> Result<bool, Error> {
-        let (room, user, cid) = &self.swept;
-        let keys: Vec<(i64, String, String, i64)> = self
-            .db
-            .prepare_cached(
-                "SELECT room, user, cid, ts FROM dedupe WHERE (room, user, cid) > (?1, ?2, ?3) \
-                 ORDER BY room, user, cid LIMIT ?4",
-            )?
-            .query_map(params![room, user, cid, SWEEP_ROWS], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })?
-            .collect::<Result<_, _>>()?;
-        let Some((room, user, cid, _)) = keys.last() else {
-            self.swept = Default::default();
-            return Ok(false);
-        };
-        let last = (*room, user.clone(), cid.clone());
-        if keys.iter().any(|(.., ts)| (*ts as u64) < forget_before) {
-            let rows = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut delete = rows
-                .prepare_cached("DELETE FROM dedupe WHERE room = ?1 AND user = ?2 AND cid = ?3")?;
-            for (room, user, cid, _) in keys.iter().filter(|(.., ts)| (*ts as u64) < forget_before)
-            {
-                delete.execute(params![room, user, cid])?;
-            }
-            drop(delete);
-            rows.commit()?;
-        }
-        self.swept = last;
-        Ok(true)
+        self.sweeper.step(&mut self.db, forget_before)
     }
 }
 
