@@ -1,6 +1,6 @@
 //! Identities: who a token says someone is. Whoever checks tokens lives outside.
 
-use tertulia_protocol::{Close, Role, RoomId, UserId};
+use tertulia_protocol::{Close, Code, Role, RoomId, UserId};
 
 /// How long past its end a token is still good, since no two clocks agree.
 pub const LEEWAY_S: u64 = 5;
@@ -27,4 +27,14 @@ pub enum Verdict {
     Refused(Close),
     /// A key has to be fetched first.
     MustAsk,
+}
+
+/// What someone is told whose token was not accepted, the same at every door.
+pub fn refusal(close: Close) -> (Code, &'static str) {
+    match close {
+        Close::TokenExpired => (Code::TokenExpired, "token has expired, get a newer one"),
+        Close::NoToken => (Code::Unauthorized, "token is missing"),
+        Close::Revoked => (Code::Unauthorized, "token was revoked, get a newer one"),
+        _ => (Code::Unauthorized, "token is not accepted"),
+    }
 }

@@ -23,6 +23,7 @@ pub mod identity;
 pub mod limits;
 pub mod lookup;
 pub mod membership;
+pub mod page;
 pub mod people;
 pub mod permission;
 pub mod shard;

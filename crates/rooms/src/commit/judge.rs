@@ -19,13 +19,6 @@ use crate::refusal::Refusal;
 /// Most events that one draft makes: who joins with a role makes two.
 const EVENTS_OF_A_DRAFT: u64 = 2;
 
-/// Keeps the first error of a batch for the log, and says what the client is told.
-fn not_read(unread: &mut Option<Error>, error: Error) -> Refusal {
-    let refusal = unavailable(&error);
-    unread.get_or_insert(error);
-    refusal
-}
-
 /// A draft in its room, and what is needed to judge it.
 struct Case<'a> {
     batch: &'a mut Batch,
@@ -340,4 +333,11 @@ impl Case<'_> {
     fn as_it_was(&self) -> Outcome {
         Ok(Done::Changed { epoch: Some(self.active.room.epoch), seq: None, dup: true })
     }
+}
+
+/// Keeps the first error of a batch for the log, and says what the client is told.
+fn not_read(unread: &mut Option<Error>, error: Error) -> Refusal {
+    let refusal = unavailable(&error);
+    unread.get_or_insert(error);
+    refusal
 }

@@ -107,7 +107,7 @@ impl Committer {
         self.writer.probe()
     }
 
-    /// A small step of cleaning, for idle moments. True if there is more.
+    /// A small step of cleaning, between two batches. True if there is more.
     pub fn sweep(&mut self, wall_ms: u64) -> Result<bool, Error> {
         // An hour longer than promised: a client's clock and ours may differ a little.
         let kept_ms = (self.limits.dedup_s + 3600) * 1000;

@@ -13,7 +13,7 @@ use super::inbox::Input;
 use super::session::Flow;
 use super::wheel::{Tick, ticks};
 use super::{Ports, Shard};
-use crate::identity::{Identity, LEEWAY_S, Verdict};
+use crate::identity::{Identity, LEEWAY_S, Verdict, refusal};
 use crate::lookup::Question;
 use crate::people::Seat;
 use crate::permission;
@@ -140,12 +140,7 @@ impl Shard {
     }
 
     pub(super) fn refuse_identity(&mut self, place: u32, id: CommandId, close: Close) -> Flow {
-        let (code, why) = match close {
-            Close::TokenExpired => (Code::TokenExpired, "token has expired, get a newer one"),
-            Close::NoToken => (Code::Unauthorized, "token is missing"),
-            Close::Revoked => (Code::Unauthorized, "token was revoked, get a newer one"),
-            _ => (Code::Unauthorized, "token is not accepted"),
-        };
+        let (code, why) = refusal(close);
         self.counters.refused(code);
         self.reply(place, |out| reply::put_err(out, Some(id), code, why, None));
         self.close(place, close, None);

@@ -4,12 +4,12 @@ use tertulia_protocol::RoomId;
 use tertulia_protocol::command::{CommandId, Log};
 use tertulia_protocol::limits::REPLAY_BYTES_MAX;
 use tertulia_protocol::reply::{self, LogOk, RoomShown};
-use tertulia_store::Range;
 
 use super::hand::Hand;
 use super::session::Flow;
 use super::{Ports, Shard};
 use crate::lookup::{Question, shown};
+use crate::page::{Page, Wanted};
 use crate::permission::{self, Action};
 use crate::refusal::Refusal;
 
@@ -34,36 +34,24 @@ impl Shard {
             if log.epoch.is_some_and(|epoch| epoch != view.epoch) {
                 return Err(Refusal::Reset);
             }
-            if log.after + 1 < view.head.first && log.after < view.head.seq {
-                return Err(Refusal::Trimmed { first: view.head.first });
-            }
-            Ok(view)
+            let (after, upto, limit) = (Some(log.after), log.upto, log.limit);
+            Ok((view, Page::of(Wanted { after, upto, limit }, view.head, &self.limits)?))
         });
-        let view = match checked {
-            Ok(view) => view,
+        let (view, wanted) = match checked {
+            Ok(checked) => checked,
             Err(refusal) => {
                 self.count_authorised(since_ns, 1, ports);
                 self.refuse(place, Some(id), &refusal);
                 return Flow::Done;
             }
         };
-        let head = view.head.seq;
-        let last = log.upto.unwrap_or(head).min(head);
-        let limit = log.limit.unwrap_or(self.limits.log_limit).min(self.limits.log_limit_max);
-        let want = last.min(log.after.saturating_add(limit));
-        let page = if want <= log.after {
+        let page = if wanted.is_empty() {
             None
         } else {
-            let tail = self.hub.read(&log.room, view.no, log.after, want, REPLAY_BYTES_MAX);
+            let tail = self.hub.read(&log.room, view.no, log.after, wanted.upto, REPLAY_BYTES_MAX);
             let page = tail.or_else(|| hand.page(view.no, log.after).cloned());
             if page.is_none() && !hand.failed {
-                return Flow::Ask(Question::Pages(vec![Range {
-                    room: view.no,
-                    after: log.after,
-                    upto: want,
-                    limit: limit as u32,
-                    bytes_max: REPLAY_BYTES_MAX as u32,
-                }]));
+                return Flow::Ask(Question::Pages(vec![wanted.range(view.no)]));
             }
             if page.is_none() {
                 self.refuse(place, Some(id), &Refusal::NO_ANSWER);
@@ -72,11 +60,11 @@ impl Shard {
             page
         };
         self.count_authorised(since_ns, 1, ports);
-        let upto = page.as_ref().map_or(want, |page| page.last().min(want));
+        let upto = page.as_ref().map_or(wanted.upto, |page| page.last().min(wanted.upto));
         let lines = page.as_ref().map(|page| page.lines(log.after, upto).collect::<Vec<_>>());
         let events = lines.unwrap_or_default().join(&b","[..]);
-        let more = upto < last;
-        let (epoch, first) = (view.epoch, view.head.first);
+        let more = wanted.has_more(upto);
+        let (epoch, head, first) = (view.epoch, view.head.seq, view.head.first);
         self.reply(place, |out| {
             LogOk { epoch, events: &events, head, first, more }.put(out, id);
         });
