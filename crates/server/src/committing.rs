@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use tertulia_rooms::commit::Committer;
+use tertulia_rooms::commit::{Committed, Committer};
 use tertulia_rooms::draft::Draft;
 use tertulia_rooms::{Clock, Queue};
 use tertulia_store::{Checkpointer, Error};
@@ -12,6 +12,16 @@ use tracing::{error, info, warn};
 
 /// A pause between two looks at what may be cleaned or has healed.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// The pause while there is more to clean: with the times below a tenth of the thread's time goes there
+/// while drafts wait, and half of it while none do.
+const REST: Duration = Duration::from_millis(50);
+
+/// Time to clean while drafts wait: about as long as a commit takes.
+const TIDY_BETWEEN: Duration = Duration::from_millis(5);
+
+/// Time to clean while none wait: one that comes meanwhile waits for a step, and no longer.
+const TIDY_ALONE: Duration = Duration::from_millis(50);
 
 /// Gets a thread out of its sleep; a call while it is awake is not lost.
 #[derive(Default)]
@@ -53,47 +63,78 @@ impl Committing {
     /// Commits what waits until it is told to stop and nothing waits any more: a thread's whole life.
     pub(crate) fn run(mut self) {
         let mut drafts = Vec::new();
-        let mut tidied_ns = self.clock.now_ns();
+        let mut tidy_at_ns = 0;
         loop {
             // Also under steady traffic, or what is over would pile up.
-            if self.clock.now_ns() >= tidied_ns + IDLE.as_nanos() as u64 {
-                self.tidy();
-                tidied_ns = self.clock.now_ns();
+            if self.clock.now_ns() >= tidy_at_ns {
+                let rest = if self.tidy() { REST } else { IDLE };
+                tidy_at_ns = self.clock.now_ns() + rest.as_nanos() as u64;
             }
             self.drafts.take_some(self.batch_max, &mut drafts);
             if !drafts.is_empty() {
                 let committed = self.committer.commit(&mut drafts, &*self.clock);
-                self.note(committed.err().as_ref());
+                self.look_at(&committed);
                 continue;
             }
             if self.stop.load(Ordering::Acquire) && self.drafts.is_empty() {
                 return;
             }
             if self.drafts.may_sleep() {
-                self.alarm.sleep(IDLE);
+                let left_ns = tidy_at_ns.saturating_sub(self.clock.now_ns());
+                self.alarm.sleep(Duration::from_nanos(left_ns));
             }
         }
     }
 
-    /// Heals, or cleans a little.
-    fn tidy(&mut self) {
+    /// Heals, or cleans for a while. True if there is more to clean.
+    fn tidy(&mut self) -> bool {
         if self.fails.load(Ordering::Acquire) {
-            let probed = self.committer.probe();
-            self.note(probed.err().as_ref());
-        } else if let Err(error) = self.committer.sweep(self.clock.wall_ms()) {
-            self.note(Some(&error));
+            match self.committer.probe() {
+                Ok(()) => self.healed(),
+                Err(error) => self.failed(&error),
+            }
+            return false;
+        }
+        let from_ns = self.clock.now_ns();
+        loop {
+            match self.committer.sweep(self.clock.wall_ms()) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    self.failed(&error);
+                    return false;
+                }
+            }
+            let budget = if self.drafts.is_empty() { TIDY_ALONE } else { TIDY_BETWEEN };
+            if self.clock.now_ns() - from_ns >= budget.as_nanos() as u64 {
+                return true;
+            }
         }
     }
 
-    /// Says once that it fails, and once that it does no more.
-    fn note(&self, error: Option<&Error>) {
-        let failed = self.fails.swap(error.is_some(), Ordering::AcqRel);
-        match error {
-            Some(error) if !failed => {
-                error!(error.kind = error.kind(), "nothing is stored for now: {error}");
-            }
-            None if failed => info!("messages are stored again"),
-            Some(_) | None => {}
+    /// What a batch tells about the store. One in which nothing was written heals nothing: repetitions and
+    /// refusals are answered from what was read, on a full disk, too.
+    fn look_at(&self, committed: &Committed) {
+        if let Some(error) = &committed.unread {
+            warn!(error.kind = error.kind(), "a draft could not be judged: {error}");
+        }
+        match (&committed.written, &committed.unread) {
+            (Err(error), _) | (Ok(false), Some(error)) => self.failed(error),
+            (Ok(true), _) => self.healed(),
+            (Ok(false), None) => {}
+        }
+    }
+
+    /// Said once, until it is over.
+    fn failed(&self, error: &Error) {
+        if !self.fails.swap(true, Ordering::AcqRel) {
+            error!(error.kind = error.kind(), "nothing is stored for now: {error}");
+        }
+    }
+
+    fn healed(&self) {
+        if self.fails.swap(false, Ordering::AcqRel) {
+            info!("messages are stored again");
         }
     }
 }
@@ -110,5 +151,84 @@ pub(crate) fn checkpoint(mut checkpointer: Checkpointer, stop: &AtomicBool, alar
             Err(_) => {}
         }
         alarm.sleep(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tertulia_protocol::command::settings;
+    use tertulia_protocol::{Epoch, RoomId};
+    use tertulia_rooms::counters::Counters;
+    use tertulia_rooms::draft::{Author, Reply, Wish};
+    use tertulia_rooms::hub::Hub;
+    use tertulia_rooms::membership::Membership;
+    use tertulia_rooms::slab::Gauge;
+    use tertulia_store::{Memory, Store};
+
+    use super::*;
+    use crate::clock::MachineClock;
+    use crate::config::{Config, Flags};
+
+    fn committing(memory: &Memory) -> Committing {
+        let Ok(config) = Config::load(&Flags::default(), []) else { panic!("defaults are fine") };
+        let limits = Arc::new(config.limits());
+        let committer = Committer::new(
+            Store::in_memory(memory).writer().unwrap(),
+            Arc::new(Hub::new(&limits, Vec::new(), Gauge::default())),
+            Arc::new(Membership::new(16, Duration::from_secs(1))),
+            limits,
+            Arc::new(Counters::default()),
+            Box::new(|| Epoch::parse("e7").unwrap()),
+        );
+        Committing {
+            committer: committer.unwrap(),
+            drafts: Arc::new(Queue::new(16, || ())),
+            alarm: Arc::default(),
+            clock: Arc::new(MachineClock::start()),
+            batch_max: 16,
+            fails: Arc::default(),
+            stop: Arc::default(),
+        }
+    }
+
+    impl Committing {
+        /// Whether the store is said to fail after `wish` was dealt with.
+        fn fails_after(&mut self, wish: Wish) -> bool {
+            let (room, author) = (RoomId::parse("garden").unwrap(), Author::Application);
+            let reply = Reply::Call(Box::new(drop));
+            let mut drafts = vec![Draft { room, author, wish, veto: None, reply, submitted_ns: 0 }];
+            let committed = self.committer.commit(&mut drafts, &*self.clock);
+            self.look_at(&committed);
+            self.is_failing()
+        }
+
+        fn is_failing(&self) -> bool {
+            self.fails.load(Ordering::Acquire)
+        }
+    }
+
+    #[test]
+    fn only_what_was_written_shows_that_it_can_be() {
+        let memory = Memory::default();
+        let mut committing = committing(&memory);
+        let create = || Wish::Create(settings("{}").unwrap());
+        memory.fail_commits(2);
+        assert!(committing.fails_after(create()));
+        assert!(committing.fails_after(Wish::Delete), "not found, and nothing was written");
+        committing.tidy();
+        assert!(committing.is_failing(), "the probe failed, too");
+        committing.tidy();
+        assert!(!committing.is_failing(), "something was written");
+        assert!(!committing.fails_after(create()));
+        assert!(!committing.fails_after(create()), "a repetition says nothing either way");
+    }
+
+    #[test]
+    fn a_draft_that_cannot_be_judged_is_trouble_of_the_store() {
+        let memory = Memory::default();
+        let mut committing = committing(&memory);
+        memory.fail_reads(1);
+        assert!(committing.fails_after(Wish::Delete));
+        assert!(!committing.fails_after(Wish::Create(settings("{}").unwrap())));
     }
 }

@@ -18,9 +18,9 @@ use tertulia_rooms::shard::{Inbox, Input, Ports, Shard};
 use tertulia_rooms::{Clock, Queue};
 
 use crate::clock::MachineClock;
+use crate::guests::Guest;
 use crate::library::Library;
 use crate::login::Login;
-use crate::upgrade::Guest;
 
 /// Bytes read at once: as many as the largest message of a client, so most reads see its end.
 const READ_BYTES: usize = 64 * 1024;
@@ -49,7 +49,7 @@ pub(crate) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::AcqRel);
+        self.taken.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -63,13 +63,13 @@ pub(crate) struct Gate {
 impl Gate {
     /// How many places are taken.
     pub(crate) fn taken(&self) -> usize {
-        self.taken.load(Ordering::Acquire)
+        self.taken.load(Ordering::SeqCst)
     }
 
-    /// Takes a place, if there is one.
+    /// Takes a place, if there is one. Whoever does so and then sees that no drain has begun is waited for.
     pub(crate) fn reserve(&self, guest: Option<Guest>) -> Option<Slot> {
         let free = |taken| (taken < self.limit).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).ok()?;
+        self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, free).ok()?;
         Some(Slot { taken: self.taken.clone(), guest })
     }
 
@@ -132,6 +132,7 @@ pub(crate) struct Drive {
     shard: Shard,
     poll: Poll,
     arrivals: Arc<Queue<Arrival>>,
+    taken: Arc<AtomicUsize>,
     world: World,
     buffer: Box<[u8]>,
 }
@@ -154,17 +155,19 @@ impl Drive {
             shard,
             poll: bed.poll,
             arrivals: gate.arrivals.clone(),
+            taken: gate.taken.clone(),
             world,
             buffer: vec![0; READ_BYTES].into(),
         }
     }
 
-    /// Drives the shard until `stop` is set and its last connection is gone: a thread's whole life.
+    /// Drives the shard until `stop` is set and its last connection is gone, those included that were
+    /// granted and have not arrived yet: a thread's whole life.
     pub(crate) fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut inputs = Vec::new();
         let mut arrivals = Vec::new();
-        while !(stop.load(Ordering::Acquire) && self.shard.is_empty()) {
+        while !(stop.load(Ordering::SeqCst) && self.is_deserted()) {
             match self.poll.poll(&mut events, Some(self.nap())) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -187,6 +190,10 @@ impl Drive {
             }
         }
         Ok(())
+    }
+
+    fn is_deserted(&self) -> bool {
+        self.shard.is_empty() && self.taken.load(Ordering::SeqCst) == 0
     }
 
     /// How long to sleep: not at all while anything waits.
@@ -364,5 +371,74 @@ impl Ports for World {
 
     fn wall_ms(&self) -> u64 {
         self.surroundings.clock.wall_ms()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use tertulia_rooms::counters::Counters;
+    use tertulia_rooms::hub::Hub;
+    use tertulia_rooms::membership::Membership;
+    use tertulia_rooms::people::People;
+    use tertulia_rooms::shard::Shared;
+    use tertulia_rooms::slab::Gauge;
+
+    use super::*;
+    use crate::config::{Config, Flags};
+
+    /// A shard on its poll, and the way into it.
+    fn shard(runtime: &tokio::runtime::Runtime, data: &std::path::Path) -> (Drive, Gate) {
+        let set = vec![("--data", "server.data", data.display().to_string())];
+        let Ok(config) = Config::load(&Flags { config: None, set }, []) else { panic!("defaults") };
+        let clock = Arc::new(MachineClock::start());
+        let login = Login::open(&config, [], clock.wall_ms()).unwrap().login;
+        let limits = Arc::new(config.limits());
+        let bed = Bed::new().unwrap();
+        let inbox = Arc::new(Inbox::new(limits.shard_queue, bed.alarm()));
+        let hub = Arc::new(Hub::new(&limits, vec![inbox.clone()], Gauge::default()));
+        let cache = Arc::new(Membership::new(16, Duration::from_secs(1)));
+        let library = Arc::new(Library::new(16, hub.clone(), cache.clone()));
+        let shared = Shared { hub, cache, people: Arc::new(People::default()), limits };
+        let shard = Shard::new(0, &shared, Arc::new(Counters::default()), clock.now_ns());
+        let surroundings = Surroundings {
+            drafts: Arc::new(Queue::new(16, || ())),
+            library,
+            login,
+            clock,
+            runtime: runtime.handle().clone(),
+            inbox,
+            send_buffer_bytes: 65_536,
+        };
+        let gate = bed.gate(16);
+        (Drive::new(shard, bed, &gate, surroundings), gate)
+    }
+
+    #[test]
+    fn a_shard_that_hands_over_waits_for_those_who_were_granted_and_are_not_there_yet() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let (drive, gate) = shard(&runtime, data.path());
+        let slot = gate.reserve(None).unwrap();
+        // The drain begins, and nobody is inside.
+        drive.world.surroundings.inbox.queue.push_all([Input::Drain]);
+        let stop = AtomicBool::new(true);
+        thread::scope(|threads| {
+            let shard = threads.spawn(|| drive.run(&stop));
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            gate.enter(Arrival { stream, input: Vec::new(), bearer: None, slot });
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).expect("it is told to go, and the end comes");
+            let bye = br#"{"t":"bye","code":4300"#;
+            assert!(heard.windows(bye.len()).any(|words| words == bye), "{heard:?}");
+            drop(client);
+            shard.join().unwrap().unwrap();
+        });
     }
 }

@@ -1,38 +1,18 @@
-//! HTTP: the accept loop and what stands where.
-//!
-//! The loop is our own because a request that is sent one byte at a time has to end: axum's sets no
-//! timer. Each connection is one task until it ends or leaves for a shard.
+//! HTTP: what stands where, and what is said of everything else.
 
-use std::io;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Router, body::Body};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tertulia_protocol::Code;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_service::Service;
-use tracing::warn;
 
 use crate::problem::Problem;
 use crate::state::App;
-use crate::upgrade::Peer;
 use crate::{api, metrics, page, upgrade};
-
-/// Most headers of a request; a browser sends about twenty.
-const HEADERS_MAX: usize = 64;
-
-/// Most bytes of a request's head: room for a token and cookies that are not ours.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// What clients and applications reach.
 pub(crate) fn public(app: &App) -> Router {
@@ -41,13 +21,9 @@ pub(crate) fn public(app: &App) -> Router {
         .merge(page::routes())
         .merge(api::routes())
         .route("/v1/ws", get(upgrade::upgrade))
-        .fallback(|| async { Problem::not_found() })
-        .method_not_allowed_fallback(|| async {
-            let problem = Problem::new(Code::BadRequest, "this cannot be done here");
-            problem.with_status(StatusCode::METHOD_NOT_ALLOWED)
-        })
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_so)
         .layer(cors(app))
-        .layer(DefaultBodyLimit::max(app.config.limits.http_body_bytes))
         .layer(middleware::from_fn(harden))
         .with_state(app.clone())
 }
@@ -69,7 +45,8 @@ pub(crate) fn internal(app: &App) -> Router {
     Router::new()
         .merge(health())
         .route("/metrics", get(metrics::scrape))
-        .fallback(|| async { Problem::not_found() })
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_so)
         .with_state(app.clone())
 }
 
@@ -85,76 +62,19 @@ async fn ready(State(app): State<App>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
 }
 
+async fn nowhere(uri: Uri) -> Problem {
+    Problem::nowhere(uri.path())
+}
+
+/// The header `Allow` is put in by the router, which knows what there is.
+async fn not_so(method: Method, uri: Uri) -> Problem {
+    Problem::not_allowed(&method, uri.path())
+}
+
 /// No answer is taken for something else than it says it is.
 async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
-}
-
-/// Accepts until `stop` says so, then lets what is under way come to its end.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    router: Router,
-    header_time: Duration,
-    mut stop: watch::Receiver<bool>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = told(&mut stop) => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let connection =
-                    serve(stream, Peer(peer), router.clone(), header_time, stop.clone());
-                tokio::spawn(connection);
-            }
-            Err(error) => rest(&error).await,
-        }
-    }
-}
-
-async fn told(stop: &mut watch::Receiver<bool>) {
-    // An error means that whoever could tell is gone, which says the same.
-    _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Out of descriptors, most likely: waits for some to come back instead of spinning.
-async fn rest(error: &io::Error) {
-    warn!("no connection can be accepted for now: {error}");
-    tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-async fn serve(
-    stream: TcpStream,
-    peer: Peer,
-    router: Router,
-    header_time: Duration,
-    mut stop: watch::Receiver<bool>,
-) {
-    // A socket that cannot be set up is dead already; it says so when it is read.
-    _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
-        router.clone().call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_time)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    // How it ended is the other side's affair.
-    tokio::select! {
-        _ = &mut connection => {}
-        () = told(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            _ = connection.await;
-        }
-    }
 }

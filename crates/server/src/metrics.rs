@@ -113,6 +113,8 @@ fn counters(out: &mut Out<'_>, app: &State) -> Result<(), Error> {
     put("dups", "Sends that were there already", total(app, |c| &c.dups))?;
     let queries = &app.library.queries;
     put("reader_shared", "Reads that another one answered", queries.shared.load(Relaxed))?;
+    let turned_away = app.entrance.turned_away.load(Relaxed);
+    put("turned_away", "Connections closed at once, their address had too many", turned_away)?;
     put("upgrades", "Upgrades granted", app.upgrades.accepted.load(Relaxed) as u64)?;
     put("upgrades_refused", "Upgrades refused", app.upgrades.refused.load(Relaxed) as u64)
 }
@@ -121,6 +123,7 @@ fn gauges(out: &mut Out<'_>, app: &State) -> Result<(), Error> {
     let (rooms, tail_bytes) = app.shared.hub.size();
     let mut put = |name, help, value| gauge(out, name, help, value);
     put("connections", "Connections that are open", total(app, |c| &c.connections))?;
+    put("http_connections", "Connections over HTTP, clients' alone", app.entrance.taken() as u64)?;
     put("rooms", "Rooms that someone hears, once a shard", total(app, |c| &c.rooms))?;
     put("listeners", "Attachments of connections to rooms", total(app, |c| &c.listeners))?;
     put("outbound_bytes", "Bytes that wait for connections", total(app, |c| &c.outbound_bytes))?;

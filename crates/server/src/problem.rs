@@ -1,10 +1,10 @@
 //! Problems: what an HTTP caller is told when it does not get what it wants (RFC 9457).
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tertulia_protocol::line::Line;
 use tertulia_protocol::{Bad, Close, Code};
-use tertulia_rooms::Refusal;
+use tertulia_rooms::{Refusal, identity};
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -37,10 +37,36 @@ impl Problem {
         Problem::from(Refusal::NotFound)
     }
 
+    /// No such path.
+    pub(crate) fn nowhere(path: &str) -> Problem {
+        let path = short(path);
+        Problem::new(
+            Code::NotFound,
+            format!(
+                "there is nothing at {path}; docs/protocol.md, section 16, says what there is for clients, \
+                 docs/operations.md what there is for operators"
+            ),
+        )
+    }
+
+    /// A path that takes other methods; which ones stands in the header `Allow`.
+    pub(crate) fn not_allowed(method: &Method, path: &str) -> Problem {
+        let (method, path) = (short(method.as_str()), short(path));
+        let why = format!("{path} does not take {method}; the header Allow says what it takes");
+        Problem::bad_request(why).with_status(StatusCode::METHOD_NOT_ALLOWED)
+    }
+
     /// With another status than the code's own.
     pub(crate) fn with_status(self, status: StatusCode) -> Problem {
         Problem { status, ..self }
     }
+}
+
+/// What a caller sent, as it may stand in an answer: long enough to be known again.
+pub(crate) fn short(text: &str) -> String {
+    const SHOWN_CHARS: usize = 80;
+    let more = if text.chars().count() > SHOWN_CHARS { "…" } else { "" };
+    text.chars().take(SHOWN_CHARS).chain(more.chars()).collect()
 }
 
 impl From<Refusal> for Problem {
@@ -58,11 +84,8 @@ impl From<Bad> for Problem {
 
 impl From<Close> for Problem {
     fn from(close: Close) -> Problem {
-        let code = match close {
-            Close::TokenExpired => Code::TokenExpired,
-            _ => Code::Unauthorized,
-        };
-        Problem::new(code, close.reason())
+        let (code, why) = identity::refusal(close);
+        Problem::new(code, why)
     }
 }
 

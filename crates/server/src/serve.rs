@@ -30,11 +30,12 @@ use crate::cli::Failure;
 use crate::clock::MachineClock;
 use crate::committing::{Alarm, Committing, checkpoint};
 use crate::config::Config;
+use crate::door::Entrance;
 use crate::drive::{Bed, Drive, Surroundings};
 use crate::library::Library;
 use crate::login::{Login, Opened};
 use crate::state::{App, Health, State};
-use crate::{http, logs};
+use crate::{checking, door, http, logs};
 
 /// Connections that may wait to be accepted. When more come at once, as after a restart, the system lets the
 /// rest try again a second later, then after two, four and eight.
@@ -62,7 +63,8 @@ fn run(config: Config, accept_loss: bool) -> Result<(), Failure> {
         .build()?;
     // Ports first: an address that is taken should be told before anything is changed.
     let (public, internal) = runtime.block_on(async {
-        io::Result::Ok((bind(config.server.listen)?, bind(config.server.admin_listen)?))
+        let (listen, admin_listen) = (config.server.listen, config.server.admin_listen);
+        io::Result::Ok((bind(listen, "listen")?, bind(admin_listen, "admin-listen")?))
     })?;
     let store = open_store(&config, accept_loss)?;
     let server = Server::start(config, store, &runtime)?;
@@ -86,14 +88,11 @@ fn open_store(config: &Config, accept_loss: bool) -> Result<Arc<Store>, Failure>
     }
     let store = Arc::new(store);
     let checked = store.clone();
-    spawn("check", move || match checked.check() {
-        Ok(found) => found.iter().for_each(|what| error!("the database is damaged: {what}")),
-        Err(error) => warn!(error.kind = error.kind(), "the database was not checked: {error}"),
-    })?;
+    spawn("check", move || checking::check(&checked))?;
     Ok(store)
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, flag: &str) -> io::Result<TcpListener> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // As usual on Unix: the connections of a server that just ended do not hold the port.
@@ -102,7 +101,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         socket.listen(KNOCKING_MAX)
     };
     listen().map_err(|error| {
-        let why = format!("{address} cannot be listened on: {error}");
+        let setting = flag.replace('-', "_");
+        let why = format!(
+            "{address} cannot be listened on: {error}; choose another address or port, or port 0 for one \
+             that is free (server.{setting}, --{flag})"
+        );
         io::Error::new(error.kind(), why)
     })
 }
@@ -162,6 +165,7 @@ impl Server {
             health: Health::default(),
             counters: counters.clone(),
             upgrades: Default::default(),
+            entrance: Arc::new(Entrance::new(&config.limits)),
             guests: Default::default(),
             config,
         });
@@ -223,12 +227,13 @@ impl Server {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (stop_public, stopped_public) = watch::channel(false);
         let (stop_internal, stopped_internal) = watch::channel(false);
-        let header_time = Duration::from_secs(self.app.config.limits.header_seconds);
         say_ready(&self.app, public.local_addr()?, internal.local_addr()?)?;
         let router = http::public(&self.app);
-        tokio::spawn(http::accept(public, router, header_time, stopped_public));
+        let entrance = self.app.entrance.clone();
+        tokio::spawn(door::open(public, router, entrance, stopped_public));
         let router = http::internal(&self.app);
-        tokio::spawn(http::accept(internal, router, header_time, stopped_internal));
+        let entrance = Arc::new(Entrance::new(&self.app.config.limits));
+        tokio::spawn(door::open(internal, router, entrance, stopped_internal));
 
         tokio::spawn(keep_house(self.app.clone()));
 
@@ -250,7 +255,7 @@ impl Server {
     fn drain(self) -> Result<(), Failure> {
         let Server { app, shards, committer, alarms, stop_shards, stop_committer } = self;
         let deadline = app.clock.now_ns() + app.config.server.drain_seconds * 1_000_000_000;
-        stop_shards.store(true, Ordering::Release);
+        stop_shards.store(true, Ordering::SeqCst);
         for inbox in app.shared.hub.inboxes() {
             inbox.queue.push_all([Input::Drain]);
         }

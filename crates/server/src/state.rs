@@ -13,10 +13,11 @@ use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
 use crate::config::Config;
+use crate::door::Entrance;
 use crate::drive::Gate;
+use crate::guests::Guests;
 use crate::library::Library;
 use crate::login::Login;
-use crate::upgrade::Guests;
 
 /// What every request can reach. Cheap to clone.
 pub(crate) type App = Arc<State>;
@@ -35,6 +36,9 @@ pub(crate) struct State {
     /// One set a shard, the committer's last.
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) upgrades: Upgrades,
+    /// Where clients come in.
+    pub(crate) entrance: Arc<Entrance>,
+    /// Those of them who have a WebSocket.
     pub(crate) guests: Guests,
 }
 
@@ -53,18 +57,18 @@ pub(crate) struct Upgrades {
 }
 
 impl Health {
-    /// The last commit failed and none has gone well since.
+    /// Something could not be written or read, and nothing has been written since.
     pub(crate) fn store_fails(&self) -> &Arc<AtomicBool> {
         &self.store_fails
     }
 
     /// From now on new work goes elsewhere.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_ready(&self) -> bool {

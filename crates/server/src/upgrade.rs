@@ -3,10 +3,7 @@
 //! A place in a shard is taken before the upgrade is granted, so that what follows cannot fail for want
 //! of room. The socket then leaves this runtime for good.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -22,8 +19,9 @@ use tertulia_rooms::Refusal;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::config::Limits;
+use crate::door::Peer;
 use crate::drive::{Arrival, Slot};
+use crate::guests::Bound;
 use crate::problem::Problem;
 use crate::state::App;
 
@@ -32,10 +30,6 @@ const SUBPROTOCOL: &str = "tertulia.v1";
 
 /// Makes the answer to a key one that only a WebSocket server gives (RFC 6455, 1.3).
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// Who is on the other side of the socket.
-#[derive(Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// `GET /v1/ws`.
 pub(crate) async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
@@ -82,10 +76,11 @@ fn accept(app: &App, request: &mut Request) -> Result<Accepted, Problem> {
     let picked = subprotocol(headers)?;
     check_origin(app, headers)?;
     let bearer = bearer(headers)?.map(Box::from);
+    let slot = reserve(app, request)?;
+    // Only now: a shard ends once the drain has begun and no place in it is taken.
     if app.health.is_draining() {
         return Err(Refusal::Unavailable("the server hands over, reconnect").into());
     }
-    let slot = reserve(app, request)?;
     let mut response = Response::new(Body::new(Empty::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answers = response.headers_mut();
@@ -168,11 +163,14 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// A place in the shard that has most.
 fn reserve(app: &App, request: &Request) -> Result<(usize, Slot), Problem> {
     let full = || Problem::from(Refusal::Unavailable("no room for this connection now"));
+    let limits = &app.config.limits;
+    let bound = Bound {
+        open: limits.connections_per_address,
+        strangers: limits.unauthenticated_per_address,
+    };
     let guest = match request.extensions().get::<Peer>() {
-        Some(Peer(peer)) if !peer.ip().is_loopback() => {
-            Some(app.guests.enter(peer.ip(), &app.config.limits).ok_or_else(full)?)
-        }
-        _ => None,
+        Some(peer) => app.guests.enter(peer.address.ip(), bound).map_err(|_| full())?,
+        None => None,
     };
     let gates = app.gates.iter().enumerate();
     let (shard, gate) = gates.min_by_key(|(_, gate)| gate.taken()).ok_or_else(full)?;
@@ -198,108 +196,5 @@ async fn hand_over(
             app.gates[shard].enter(arrival);
         }
         Err(error) => debug!("an upgraded socket cannot be taken over: {error}"),
-    }
-}
-
-/// What each address has.
-#[derive(Default)]
-struct Count {
-    open: usize,
-    /// Of those, how many have not said who they are.
-    strangers: usize,
-}
-
-type Counts = Arc<Mutex<HashMap<IpAddr, Count>>>;
-
-/// How many connections each address has.
-#[derive(Default)]
-pub(crate) struct Guests(Counts);
-
-/// One connection of an address, as long as it lives.
-pub(crate) struct Guest {
-    address: IpAddr,
-    stranger: bool,
-    counts: Counts,
-}
-
-impl Guests {
-    /// One more from `address`, if it may.
-    fn enter(&self, address: IpAddr, limits: &Limits) -> Option<Guest> {
-        let address = network(address);
-        let mut counts = self.0.lock().expect("no one panics while counting guests");
-        let count = counts.entry(address).or_default();
-        if count.open >= limits.connections_per_address
-            || count.strangers >= limits.unauthenticated_per_address
-        {
-            return None;
-        }
-        count.open += 1;
-        count.strangers += 1;
-        Some(Guest { address, stranger: true, counts: self.0.clone() })
-    }
-}
-
-impl Guest {
-    /// It has said who it is.
-    pub(crate) fn greeted(&mut self) {
-        let mut counts = self.counts.lock().expect("no one panics while counting guests");
-        if let Some(count) = counts.get_mut(&self.address)
-            && std::mem::take(&mut self.stranger)
-        {
-            count.strangers -= 1;
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.greeted();
-        let mut counts = self.counts.lock().expect("no one panics while counting guests");
-        if let Some(count) = counts.get_mut(&self.address) {
-            count.open -= 1;
-            if count.open == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// One household has one IPv4 address or one IPv6 network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => {
-            let bits = u128::from(v6) & !u128::from(u64::MAX);
-            v6.to_ipv4_mapped().map_or(IpAddr::V6(bits.into()), IpAddr::V4)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, Flags};
-
-    #[test]
-    fn an_address_has_so_many_connections_and_so_many_strangers() {
-        let guests = Guests::default();
-        let Ok(config) = Config::load(&Flags::default(), []) else { panic!("defaults are fine") };
-        let mut limits = config.limits;
-        (limits.connections_per_address, limits.unauthenticated_per_address) = (3, 2);
-        let enter = |address: &str| guests.enter(address.parse().unwrap(), &limits);
-        let mut ada = enter("192.0.2.1").unwrap();
-        let bob = enter("::ffff:192.0.2.1").unwrap();
-        assert!(enter("192.0.2.1").is_none(), "two strangers");
-        ada.greeted();
-        ada.greeted();
-        let cy = enter("192.0.2.1").unwrap();
-        assert!(enter("192.0.2.1").is_none(), "three connections");
-        assert!(enter("192.0.2.2").is_some(), "someone else");
-        drop((ada, bob, cy));
-        assert!(guests.0.lock().unwrap().is_empty(), "nobody is remembered");
-        let _home = enter("2001:db8:0:1::1").unwrap();
-        let _phone = enter("2001:db8:0:1:ffff::2").unwrap();
-        assert!(enter("2001:db8:0:1::3").is_none(), "one network, one household");
-        assert!(enter("2001:db8:0:2::3").is_some());
     }
 }

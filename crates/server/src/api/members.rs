@@ -1,7 +1,6 @@
 //! Members: listed, added, removed, banned.
 
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use tertulia_protocol::UserId;
@@ -10,8 +9,10 @@ use tertulia_protocol::line::{Line, put_list};
 use tertulia_rooms::draft::{Author, Wish};
 use tertulia_rooms::permission::Action;
 
+use super::body::Body;
 use super::caller::Caller;
-use super::{Page, changed, json, not_read, room_id, text, user_id};
+use super::query::Query;
+use super::{changed, json, not_read, room_id, user_id};
 use crate::login::KeyScope;
 use crate::problem::Problem;
 use crate::state::App;
@@ -21,10 +22,10 @@ pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
     Path(room): Path<String>,
-    Query(page): Query<Page>,
+    query: Query,
 ) -> Result<Response, Problem> {
+    let (after, limit) = (query.after(UserId::parse)?, query.list_limit()?);
     let (room, _) = caller.see(&app, &room_id(&room)?, Action::Read).await?;
-    let (after, limit) = (page.after(UserId::parse)?, page.limit()?);
     let read = app.library.call(move |reader| reader.members(room.no, after.as_ref(), limit + 1));
     let found = read.await.ok_or_else(|| not_read(None))?;
     let mut members = found.map_err(|error| not_read(Some(error)))?;
@@ -49,10 +50,10 @@ pub(super) async fn put(
     State(app): State<App>,
     caller: Caller,
     Path((room, user)): Place,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     let (room, user) = (room_id(&room)?, user_id(&user)?);
-    let role = command::role(text(&body)?)?;
+    let role = command::role(body.text()?)?;
     let author = caller.author(&room, KeyScope::Admin)?;
     let done = app.submit(room, author, Wish::Put(user, role), None).await?;
     Ok(changed(StatusCode::OK, done))

@@ -1,30 +1,35 @@
 //! Messages over HTTP: sent with the same promise as over a WebSocket, read as they are stored.
 
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tertulia_protocol::limits::{INTEGER_MAX, REPLAY_BYTES_MAX};
 use tertulia_protocol::line::Line;
 use tertulia_protocol::reply::LogOk;
 use tertulia_protocol::{AppKind, Cid, Epoch, Field, UserId, object, there};
 use tertulia_rooms::Clock;
 use tertulia_rooms::Refusal;
 use tertulia_rooms::draft::{Author, Done, Say, Wish};
+use tertulia_rooms::lookup::{Answer, Question};
+use tertulia_rooms::page::{Page, Wanted};
 use tertulia_rooms::permission::Action;
+use tertulia_rooms::slab::Slab;
 use tertulia_store::Range;
 
+use super::body::Body;
 use super::caller::Caller;
-use super::{changed, idempotency_key, json, not_read, room_id, text};
+use super::query::Query;
+use super::{ask, changed, idempotency_key, json, room_id};
 use crate::login::KeyScope;
 use crate::problem::Problem;
 use crate::state::App;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Wanted<'a> {
+struct Message<'a> {
     #[serde(borrow)]
     k: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -47,11 +52,11 @@ pub(super) async fn send(
     caller: Caller,
     Path(room): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     let room = room_id(&room)?;
     let cid = idempotency_key(&headers)?;
-    let wanted: Wanted<'_> = object(text(&body)?)
+    let wanted: Message<'_> = object(body.text()?)
         .map_err(|error| Problem::bad_request(format!("the body is no JSON object: {error}")))?;
     let author = match (caller.author(&room, KeyScope::Send)?, &caller) {
         // The application speaks as one of the members.
@@ -83,55 +88,38 @@ pub(super) async fn send(
     Ok(changed(if dup { StatusCode::OK } else { StatusCode::CREATED }, done))
 }
 
-/// Which events are wanted.
-#[derive(Deserialize)]
-pub(super) struct Events {
-    after: Option<u64>,
-    upto: Option<u64>,
-    limit: Option<u64>,
-}
-
 /// `GET /v1/rooms/{room}/log`.
 pub(super) async fn log(
     State(app): State<App>,
     caller: Caller,
     Path(room): Path<String>,
-    Query(wanted): Query<Events>,
+    query: Query,
 ) -> Result<Response, Problem> {
-    if wanted.limit == Some(0) {
-        return Err(Problem::bad_request("limit must be 1 or more"));
-    }
-    for (field, number) in [("after", wanted.after), ("upto", wanted.upto)] {
-        if number.is_some_and(|number| number > INTEGER_MAX) {
-            return Err(Problem::bad_request(format!("{field} must be {INTEGER_MAX} or less")));
-        }
-    }
+    let after = query.number("after")?;
+    let wanted = Wanted { after, upto: query.number("upto")?, limit: query.limit()? };
     let (room, _) = caller.see(&app, &room_id(&room)?, Action::Read).await?;
-    let limits = &app.shared.limits;
-    let after = wanted.after.unwrap_or(room.head.first - 1);
-    if after + 1 < room.head.first && after < room.head.seq {
-        return Err(Refusal::Trimmed { first: room.head.first }.into());
-    }
-    let last = wanted.upto.unwrap_or(room.head.seq).min(room.head.seq);
-    let limit = wanted.limit.unwrap_or(limits.log_limit).min(limits.log_limit_max);
-    let range = Range {
-        room: room.no,
-        after,
-        upto: last,
-        limit: limit as u32,
-        bytes_max: REPLAY_BYTES_MAX as u32,
+    let page = Page::of(wanted, room.head, &app.shared.limits)?;
+    let slab = match page.is_empty() {
+        true => None,
+        false => Some(read(&app, page.range(room.no)).await?),
     };
-    let read = app.library.call(move |reader| reader.log(range));
-    let found = read.await.ok_or_else(|| not_read(None))?;
-    let events = found.map_err(|error| not_read(Some(error)))?;
-    let upto = events.last().map_or(after, |event| event.seq);
-    let lines: Vec<&[u8]> = events.iter().map(|event| &event.bytes[..]).collect();
+    let upto = slab.as_ref().map_or(page.upto, |slab| slab.last());
+    let lines = slab.as_ref().map(|slab| slab.lines(page.after, upto).collect::<Vec<_>>());
     let ok = LogOk {
         epoch: room.epoch,
-        events: &lines.join(&b","[..]),
+        events: &lines.unwrap_or_default().join(&b","[..]),
         head: room.head.seq,
         first: room.head.first,
-        more: upto < last,
+        more: page.has_more(upto),
     };
     Ok(json(StatusCode::OK, |out| ok.put_fields(Line::open(out)).end()))
+}
+
+async fn read(app: &App, range: Range) -> Result<Arc<Slab>, Problem> {
+    let page = match ask(app, Question::Pages(vec![range])).await? {
+        Answer::Pages(mut pages) => pages.pop(),
+        _ => None,
+    };
+    // It is not there if the room was deleted meanwhile: whoever asks again is told.
+    page.map(|(_, slab)| slab).ok_or_else(|| Refusal::NO_ANSWER.into())
 }

@@ -1,23 +1,26 @@
 //! The application's HTTP API: the same wishes as over a WebSocket, judged by the same rules.
 
+mod body;
 mod caller;
+mod here;
 mod members;
 mod messages;
+mod query;
 mod rooms;
 mod tokens;
 
 use axum::Router;
-use axum::body::{Bytes, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use serde::Deserialize;
 use tertulia_protocol::line::Line;
-use tertulia_protocol::{BadId, Cid, Code, RoomId, UserId};
+use tertulia_protocol::{Cid, RoomId, UserId};
 use tertulia_rooms::Refusal;
 use tertulia_rooms::draft::Done;
+use tertulia_rooms::lookup::{Answer, Question, answer};
 
 use crate::problem::Problem;
 use crate::state::App;
@@ -38,7 +41,7 @@ pub(crate) fn routes() -> Router<App> {
         .layer(middleware::from_fn(told_as_problems))
 }
 
-/// What is refused before it reaches a handler, such as a query that cannot be read, is told like the rest.
+/// What is refused before it reaches a handler, such as a path that is no UTF-8, is told like the rest.
 async fn told_as_problems(request: Request, next: Next) -> Response {
     const WORDS_BYTES_MAX: usize = 1024;
     let response = next.run(request).await;
@@ -48,39 +51,12 @@ async fn told_as_problems(request: Request, next: Next) -> Response {
         return response;
     }
     let words = to_bytes(response.into_body(), WORDS_BYTES_MAX).await.unwrap_or_default();
-    let code = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-        _ => Code::BadRequest,
-    };
-    Problem::new(code, String::from_utf8_lossy(&words)).with_status(status).into_response()
+    let words = String::from_utf8_lossy(&words);
+    Problem::bad_request(words).with_status(status).into_response()
 }
 
 /// How axum tells what it refuses by itself.
 const TEXT: &str = "text/plain; charset=utf-8";
-
-/// Where a list goes on, and how long it may be.
-#[derive(Deserialize)]
-struct Page {
-    after: Option<String>,
-    limit: Option<u64>,
-}
-
-/// Most entries of a list.
-const LIST_LIMIT_MAX: u64 = 200;
-
-impl Page {
-    fn limit(&self) -> Result<u32, Problem> {
-        match self.limit {
-            Some(0) => Err(Problem::bad_request("limit must be 1 or more")),
-            limit => Ok(limit.unwrap_or(LIST_LIMIT_MAX).min(LIST_LIMIT_MAX) as u32),
-        }
-    }
-
-    fn after<T>(&self, parse: impl Fn(&str) -> Result<T, BadId>) -> Result<Option<T>, Problem> {
-        let bad = |why: BadId| Problem::bad_request(format!("after {why}"));
-        self.after.as_deref().map(|text| parse(text).map_err(bad)).transpose()
-    }
-}
 
 fn room_id(text: &str) -> Result<RoomId, Problem> {
     RoomId::parse(text).map_err(|why| Problem::bad_request(format!("room {why}")))
@@ -97,10 +73,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Cid, Problem> {
         .ok_or_else(|| Problem::bad_request("idempotency-key is missing"))?;
     let text = value.to_str().map_err(|_| Problem::bad_request("idempotency-key must be ASCII"))?;
     Cid::parse(text).map_err(|why| Problem::bad_request(format!("idempotency-key {why}")))
-}
-
-fn text(body: &Bytes) -> Result<&str, Problem> {
-    std::str::from_utf8(body).map_err(|_| Problem::bad_request("the body is no UTF-8"))
 }
 
 /// One JSON object that `write` fills.
@@ -121,6 +93,17 @@ fn changed(status: StatusCode, done: Done) -> Response {
             .end(),
         Done::Said(stored) => stored.put_fields(Line::open(out)).end(),
     })
+}
+
+/// Answers a question from the store, as a shard would have it answered.
+async fn ask(app: &App, question: Question) -> Result<Answer, Problem> {
+    let (cache, gauge) = (app.shared.cache.clone(), app.shared.hub.gauge().clone());
+    let read = app.library.call(move |reader| match answer(&question, reader, &cache, &gauge) {
+        (_, Some(error)) => Err(error),
+        (answer, None) => Ok(answer),
+    });
+    let found = read.await.ok_or_else(|| not_read(None))?;
+    found.map_err(|error| not_read(Some(error)))
 }
 
 /// What a reader could not be asked, or could not find out.

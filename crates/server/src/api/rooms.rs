@@ -1,7 +1,6 @@
 //! Rooms: made, shown, listed, removed.
 
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use tertulia_protocol::RoomId;
@@ -9,11 +8,13 @@ use tertulia_protocol::command;
 use tertulia_protocol::line::Line;
 use tertulia_protocol::reply::{RoomShown, put_rooms};
 use tertulia_rooms::draft::{Done, Wish};
-use tertulia_rooms::lookup::{Answer, Question, answer, shown};
+use tertulia_rooms::lookup::{Answer, Question, shown};
 use tertulia_rooms::permission::Action;
 
+use super::body::Body;
 use super::caller::Caller;
-use super::{Page, changed, json, not_read, room_id, text};
+use super::query::Query;
+use super::{ask, changed, json, not_read, room_id};
 use crate::login::KeyScope;
 use crate::problem::Problem;
 use crate::state::App;
@@ -23,10 +24,10 @@ pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
     Path(room): Path<String>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     let room = room_id(&room)?;
-    let settings = command::settings(if body.is_empty() { "{}" } else { text(&body)? })?;
+    let settings = command::settings(if body.is_empty() { "{}" } else { body.text()? })?;
     let author = caller.author(&room, KeyScope::Admin)?;
     let done = app.submit(room, author, Wish::Create(settings), None).await?;
     let dup = matches!(done, Done::Changed { dup: true, .. });
@@ -61,22 +62,16 @@ pub(super) async fn delete(
 pub(super) async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(page): Query<Page>,
+    query: Query,
 ) -> Result<Response, Problem> {
     let identity = caller.user()?;
     let question = Question::RoomsOf {
         user: identity.user.clone(),
         grants: identity.grants.clone(),
-        after: page.after(RoomId::parse)?,
-        limit: page.limit()?,
+        after: query.after(RoomId::parse)?,
+        limit: query.list_limit()?,
     };
-    let (cache, gauge) = (app.shared.cache.clone(), app.shared.hub.gauge().clone());
-    let read = app.library.call(move |reader| match answer(&question, reader, &cache, &gauge) {
-        (_, Some(error)) => Err(error),
-        (answer, None) => Ok(answer),
-    });
-    let found = read.await.ok_or_else(|| not_read(None))?;
-    let Answer::RoomsOf { rooms, more } = found.map_err(|error| not_read(Some(error)))? else {
+    let Answer::RoomsOf { rooms, more } = ask(&app, question).await? else {
         return Err(not_read(None));
     };
     let rooms: Vec<RoomShown> = rooms.iter().map(|(room, role)| shown(room, Some(*role))).collect();

@@ -1,22 +1,23 @@
 //! Tokens: given out by the application's key, or on one's own machine without any.
 
+use std::collections::BTreeMap;
+
 use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequest, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use tertulia_protocol::line::Line;
 use tertulia_protocol::{Field, Role, RoomId, UserId, object};
 
+use super::body::Body;
 use super::caller::Caller;
-use super::{idempotency_key, json, text, user_id};
+use super::here::may_be_anyone;
+use super::{idempotency_key, json, user_id};
+use crate::door::Peer;
 use crate::login::{GRANTS_MAX, KeyScope};
 use crate::problem::Problem;
 use crate::state::App;
-use crate::upgrade::{Peer, check_origin};
 
 /// Life of a token unless asked otherwise.
 const TTL_S: u64 = 3600;
@@ -36,8 +37,8 @@ struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    fn read(body: &'a Bytes) -> Result<Wanted<'a>, Problem> {
-        object(text(body)?)
+    fn read(body: &'a Body) -> Result<Wanted<'a>, Problem> {
+        object(body.text()?)
             .map_err(|error| Problem::bad_request(format!("the body is no JSON object: {error}")))
     }
 
@@ -66,7 +67,7 @@ pub(super) async fn create(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     caller.application(KeyScope::Admin)?;
     idempotency_key(&headers)?;
@@ -83,34 +84,14 @@ pub(super) async fn create(
 /// `POST /v1/dev/token`: whoever sits at this machine may be anyone.
 pub(super) async fn create_for_development(
     State(app): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
-    headers: HeaderMap,
-    body: Bytes,
+    Extension(peer): Extension<Peer>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let open = app.config.server.dev || app.config.server.listen.ip().is_loopback();
-    let here = peer.ip().is_loopback() && is_here(&headers) && check_origin(&app, &headers).is_ok();
-    if !open || !here {
-        return Err(Problem::not_found());
+    if !may_be_anyone(&app, peer, request.headers()).await {
+        return Err(Problem::nowhere(request.uri().path()));
     }
+    let body = Body::from_request(request, &app).await?;
     mint(&app, &Wanted::read(&body)?.user()?, DEVELOPMENT_TTL_S, &[])
-}
-
-/// Whether the request says of itself that it came from this machine and through nobody: a name that
-/// someone else's page points here, or a proxy, would say otherwise.
-fn is_here(headers: &HeaderMap) -> bool {
-    let forwarded = headers
-        .keys()
-        .any(|name| name == header::FORWARDED || name.as_str().starts_with("x-forwarded-"));
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let loopback = bare
-        .parse::<IpAddr>()
-        .is_ok_and(|address| address.to_string() == "127.0.0.1" || address.to_string() == "::1");
-    !forwarded && (name == "localhost" || loopback)
 }
 
 fn mint(

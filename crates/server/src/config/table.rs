@@ -129,6 +129,14 @@ sections! {
             "Connections from one address that have not said hello, loopback excepted.";
         header_seconds: u64 = 10, "s", Range(1, 60),
             "Time to send the head of a request; who is slower holds a connection for nothing.";
+        body_seconds: u64 = 10, "s", Range(1, 60),
+            "Time to send the body of a request; the largest one over a slow phone.";
+        http_seconds: u64 = 30, "s", Range(1, 3_600),
+            "Time after which a connection over HTTP takes no more requests, and the same again to answer the last one; a WebSocket has left HTTP by then.";
+        http_connections: usize = 8_192, "connections", Range(16, 1_000_000),
+            "Connections over HTTP at once, WebSockets not counted; each may hold 128 KiB of a request, and those beyond wait to be let in.";
+        http_connections_per_address: usize = 1_000, "connections", Range(1, 1_000_000),
+            "The same from one address, loopback excepted; an office behind one router fits, and what is beyond is closed.";
         send_buffer_bytes: usize = 131_072, "bytes", Range(4_096, 16_777_216),
             "The system's buffer of one connection; bounded, so that a reader who stops is noticed in time.";
         http_body_bytes: usize = 65_536, "bytes", Range(16_384, 16_777_216),
@@ -174,4 +182,7 @@ pub(super) const ORDERED: &[(&str, &str)] = &[
     ("limits.commit_batch", "limits.commit_queue"),
     ("limits.typing_every_ms", "limits.typing_ttl_ms"),
     ("limits.unauthenticated_per_address", "limits.connections_per_address"),
+    ("limits.header_seconds", "limits.http_seconds"),
+    ("limits.body_seconds", "limits.http_seconds"),
+    ("limits.http_connections_per_address", "limits.http_connections"),
 ];

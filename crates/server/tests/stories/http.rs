@@ -41,17 +41,26 @@ pub(crate) fn call(
     headers: &str,
     body: &str,
 ) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, CALL_TIME)?;
-    stream.set_read_timeout(Some(CALL_TIME))?;
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}Content-Length: {length}\r\n\
          Connection: close\r\n\r\n{body}"
     );
-    stream.write_all(request.as_bytes())?;
+    exchange(address, request.as_bytes())
+}
+
+/// Sends a request as it stands. The server ends the connection.
+pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, CALL_TIME)?;
+    stream.set_read_timeout(Some(CALL_TIME))?;
+    // It may be refused before all of it is sent; the answer tells.
+    _ = stream.write_all(request);
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    read(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "no whole answer"))
+    let ended = stream.read_to_end(&mut bytes);
+    match read(&bytes) {
+        Some(answer) => Ok(answer),
+        None => Err(ended.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+    }
 }
 
 /// Reads an answer that ended with its connection.

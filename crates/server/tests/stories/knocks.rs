@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::client::{Client, Heard, upgrade_request};
-use crate::server::{PATIENCE, Place, Server, raise_file_limit};
+use crate::server::{PATIENCE, Place, Server, raise_file_limit, wait_for};
 
 /// So many of each kind.
 const CROWD: usize = 2000;
@@ -61,7 +62,8 @@ fn bad_input_06_who_sends_no_request_is_cut_and_the_others_come_in() {
     let mut crowd = Crowd::new();
     for n in 0..2 * CROWD {
         // Every other one sends its head one byte after the other.
-        crowd.add(server.public, n % 2 == 0, b"");
+        let head: &[u8] = b"GET / HTTP/1.1\r\nHost: nowhere\r\nX-Slow: yes";
+        crowd.add(server.public, b"", if n % 2 == 0 { head } else { b"" });
     }
     let longest = crowd.wait_until_cut(&server, Duration::from_secs(3));
     assert!(longest < OTHERS_WAIT, "someone else waited {longest:?}");
@@ -75,7 +77,7 @@ fn bad_input_06_who_says_no_hello_is_cut_and_the_others_come_in() {
     server.room("garden", "group", &["ada"]);
     let mut crowd = Crowd::new();
     for _ in 0..CROWD {
-        crowd.add(server.public, false, upgrade_request(server.public, "").as_bytes());
+        crowd.add(server.public, upgrade_request(server.public, "").as_bytes(), b"");
     }
     let longest = crowd.wait_until_cut(&server, Duration::from_secs(3));
     assert!(longest < OTHERS_WAIT, "someone else waited {longest:?}");
@@ -84,6 +86,91 @@ fn bad_input_06_who_says_no_hello_is_cut_and_the_others_come_in() {
     let closes = server.metric("tertulia_closes_total{code=\"4002\"}");
     assert_eq!(closes, CROWD as u64);
     server.until("descriptors are back", |server| server.metric("tertulia_open_files") < 200);
+}
+
+#[test]
+fn bad_input_06_who_sends_a_body_byte_after_byte_is_cut_and_the_others_come_in() {
+    let server = Place::new().open();
+    server.room("garden", "group", &["ada"]);
+    let mut crowd = Crowd::new();
+    let ada = server.token("ada");
+    let ways = ["POST /v1/rooms/garden/messages", "PUT /v1/rooms/attic"].map(|way| {
+        format!(
+            "{way} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {ada}\r\nIdempotency-Key: c1\r\n\
+             Content-Length: 1000\r\n\r\n"
+        )
+    });
+    for n in 0..200 {
+        crowd.add(server.public, ways[n % 2].as_bytes(), b" ");
+    }
+    let longest = crowd.wait_until_cut(&server, Duration::from_secs(1));
+    assert!(longest < OTHERS_WAIT, "someone else waited {longest:?}");
+    let told = |words: &&Vec<u8>| words.starts_with(b"HTTP/1.1 408 ");
+    assert_eq!(crowd.last_words.iter().filter(told).count(), 200, "were told why");
+    server.until("places are free", |server| server.metric("tertulia_http_connections") == 0);
+}
+
+#[test]
+fn bad_input_06_who_is_answered_and_asks_nothing_more_is_cut() {
+    let server = Place::new().open();
+    server.room("garden", "group", &["ada"]);
+    let mut crowd = Crowd::new();
+    for _ in 0..200 {
+        crowd.add(server.public, b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n", b"");
+    }
+    crowd.wait_until_cut(&server, Duration::from_secs(1));
+    let answered = |words: &&Vec<u8>| words.ends_with(b"alive\n");
+    assert_eq!(crowd.last_words.iter().filter(answered).count(), 200, "were answered first");
+}
+
+#[test]
+fn bad_input_06_who_does_not_read_the_answers_is_cut() {
+    let place = Place::new().set("limits.send_per_second", 0);
+    let place = ["header", "body", "http"]
+        .iter()
+        .fold(place, |place, what| place.set(&format!("limits.{what}_seconds"), 1));
+    let server = place.open();
+    server.room("garden", "group", &["ada"]);
+    let message = json!({"by": "ada", "d": "x".repeat(16_000)}).to_string();
+    for _ in 0..32 {
+        server.done("POST", "/v1/rooms/garden/messages", &message);
+    }
+    // Half a megabyte each: more in all than the system keeps for one socket.
+    let (host, key) = (server.public, &server.key);
+    let page = format!(
+        "GET /v1/rooms/garden/log HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n"
+    );
+    let mut deaf = TcpStream::connect(server.public).expect("a connection");
+    deaf.write_all(page.repeat(40).as_bytes()).expect("a fresh socket takes it");
+    let is_inside = |server: &Server| server.metric("tertulia_http_connections") == 1;
+    server.until("it is inside", is_inside);
+    // A second in which it may ask, and one for the answers.
+    wait_for("its place is free", Duration::from_secs(4), || !is_inside(&server));
+}
+
+#[test]
+fn who_comes_when_all_places_are_taken_waits_for_one() {
+    let place = Place::new()
+        .set("limits.http_connections", 16)
+        .set("limits.http_connections_per_address", 16)
+        .set("limits.header_seconds", 30);
+    let server = place.open();
+    let idle = || TcpStream::connect(server.public).expect("a connection");
+    let mut idle: Vec<TcpStream> = (0..16).map(|_| idle()).collect();
+    server.until("all are taken", |server| server.metric("tertulia_http_connections") == 16);
+    let mut late = TcpStream::connect(server.public).expect("the system takes it");
+    late.write_all(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n").expect("and this");
+    late.set_read_timeout(Some(OTHERS_WAIT)).expect("a time that is not zero");
+    let mut answer = [0; 12];
+    assert!(late.read(&mut answer).is_err(), "there was no place for it");
+    idle.pop();
+    late.set_read_timeout(Some(PATIENCE)).expect("a time that is not zero");
+    late.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    // A WebSocket takes no place for longer than its upgrade.
+    idle.clear();
+    let clients = (0..20).map(|_| Client::upgrade(server.public, "").expect("an upgrade"));
+    assert_eq!(clients.collect::<Vec<_>>().len(), 20);
 }
 
 #[test]
@@ -120,7 +207,7 @@ struct Crowd {
 struct Visitor {
     stream: mio::net::TcpStream,
     since: Instant,
-    drips: bool,
+    drips: &'static [u8],
     dripped: usize,
     heard: Vec<u8>,
 }
@@ -131,8 +218,8 @@ impl Crowd {
         Crowd { poll, open: HashMap::new(), last_words: Vec::new(), longest: Duration::ZERO }
     }
 
-    /// One more, who says `first` at once and, if it `drips`, a byte of a head now and then.
-    fn add(&mut self, address: SocketAddr, drips: bool, first: &[u8]) {
+    /// One more, who says `first` at once and then a byte of `drips` now and then.
+    fn add(&mut self, address: SocketAddr, first: &[u8], drips: &'static [u8]) {
         if self.open.len().is_multiple_of(PACE) {
             // They are let in as they come, so when this one is in, so are all before it.
             Client::upgrade(address, "").expect("an upgrade");
@@ -187,10 +274,10 @@ impl Crowd {
 
 impl Visitor {
     fn drip(&mut self) {
-        const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: nowhere\r\nX-Slow: yes";
-        if self.drips {
+        if !self.drips.is_empty() {
+            let byte = self.drips[self.dripped % self.drips.len()];
             // It may be cut already; the next read tells.
-            _ = self.stream.write(&HEAD[self.dripped..=self.dripped]);
+            _ = self.stream.write(&[byte]);
             self.dripped += 1;
         }
     }

@@ -3,7 +3,9 @@
 //! Each test tells one. Nothing is mocked, and nothing sleeps in the hope that something has happened by
 //! then: reads have deadlines and states are looked at until they are so.
 
+mod answers;
 mod chance;
+mod cleaning;
 mod client;
 mod counts;
 mod disks;

@@ -279,6 +279,12 @@ impl Server {
         self.token_of(json!({"sub": user, "iat": now_s, "exp": now_s + seconds}))
     }
 
+    /// A token that ended a minute ago.
+    pub(crate) fn token_that_ended(&self, user: &str) -> String {
+        let now_s = now_ns() / 1_000_000_000;
+        self.token_of(json!({"sub": user, "iat": now_s - 120, "exp": now_s - 60}))
+    }
+
     fn token_of(&self, claims: Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(&json!({"alg": "HS256"})), part(&claims));
