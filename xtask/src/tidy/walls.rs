@@ -8,13 +8,17 @@ use super::{Finding, metadata};
 use crate::run::Done;
 
 /// Our crates, and which of the others each may use. The server puts them together and may use all but the
-/// load tool, which knows a server only by its protocol.
+/// load tool, which knows a server only by its protocol; the trials know no more, and are for its tests.
 const OURS: &[(&str, &[&str])] = &[
     ("tertulia-protocol", &[]),
     ("tertulia-store", &["tertulia-protocol"]),
     ("tertulia-rooms", &["tertulia-protocol", "tertulia-store"]),
-    ("tertulia-server", &["tertulia-protocol", "tertulia-store", "tertulia-rooms"]),
+    (
+        "tertulia-server",
+        &["tertulia-protocol", "tertulia-store", "tertulia-rooms", "tertulia-proof"],
+    ),
     ("tertulia-load", &["tertulia-protocol"]),
+    ("tertulia-proof", &["tertulia-protocol"]),
     ("xtask", &[]),
 ];
 
@@ -24,6 +28,8 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("tertulia-store", &["axum", "hyper", "mio", "socket2", "tokio"]),
     ("tertulia-rooms", &["axum", "hyper", "mio", "socket2", "tokio"]),
     ("tertulia-load", &["axum", "rusqlite"]),
+    ("tertulia-proof", &["axum", "mio", "rusqlite", "tokio"]),
+    ("tertulia-server", &["tertulia-proof"]),
 ];
 
 /// What is not used directly; the store brings it to rooms, which must not see SQL all the same.
@@ -151,7 +157,7 @@ mod tests {
         let mut graph = Graph::default();
         for (name, may) in OURS {
             graph.any.entry((*name).to_owned()).or_default();
-            may.iter().for_each(|other| graph.add(name, other, true));
+            may.iter().for_each(|other| graph.add(name, other, *other != "tertulia-proof"));
         }
         graph.add("tertulia-store", "rusqlite", true);
         graph.add("tertulia-server", "tokio", true);
@@ -175,6 +181,7 @@ mod tests {
                 "crates/protocol/Cargo.toml: tertulia-protocol uses tertulia-store, which is no neighbour of it; it may use []",
                 "crates/protocol/Cargo.toml: rusqlite comes in (tertulia-protocol → tertulia-store → rusqlite); leave it to the server",
                 "crates/load/Cargo.toml: rusqlite comes in (tertulia-load → tertulia-protocol → tertulia-store → rusqlite); leave it to the server",
+                "crates/proof/Cargo.toml: rusqlite comes in (tertulia-proof → tertulia-protocol → tertulia-store → rusqlite); leave it to the server",
             ],
         );
         check_more(

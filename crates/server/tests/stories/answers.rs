@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
-use crate::client::Client;
-use crate::http;
-use crate::server::{Place, Server};
+use tertulia_proof::client::Client;
+use tertulia_proof::http;
+use tertulia_proof::server::Server;
+
+use crate::place;
 
 /// What a call as ada gets: status, code and words.
 fn told(server: &Server, method: &str, path: &str) -> (u16, String, String) {
@@ -19,7 +21,7 @@ fn told(server: &Server, method: &str, path: &str) -> (u16, String, String) {
 
 #[test]
 fn a_path_that_is_not_there_is_named() {
-    let server = Place::new().open();
+    let server = place().open();
     for path in ["/v1/nowhere", "/v2/rooms", "/v1/rooms/", "/v1/rooms/garden/history"] {
         let (status, code, detail) = told(&server, "GET", path);
         assert_eq!((status, code.as_str()), (404, "not_found"), "{path}");
@@ -35,7 +37,7 @@ fn a_path_that_is_not_there_is_named() {
 
 #[test]
 fn a_method_that_is_not_there_is_named_with_those_that_are() {
-    let server = Place::new().open();
+    let server = place().open();
     for (method, path, allowed) in [
         ("PATCH", "/v1/rooms/garden", "PUT,GET,HEAD,DELETE"),
         ("GET", "/v1/rooms/garden/messages", "POST"),
@@ -59,7 +61,7 @@ fn a_method_that_is_not_there_is_named_with_those_that_are() {
 
 #[test]
 fn a_parameter_that_is_wrong_is_named_with_what_it_takes() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let log = "/v1/rooms/garden/log";
     for (path, words) in [
@@ -86,7 +88,7 @@ fn a_parameter_that_is_wrong_is_named_with_what_it_takes() {
 
 #[test]
 fn a_body_that_is_too_long_is_refused_whether_or_not_it_says_so() {
-    let server = Place::new().open();
+    let server = place().open();
     let token = server.token("ada");
     let long = "x".repeat(70_000);
     let answer = server.call_as(&token, "PUT", "/v1/rooms/garden", &long);
@@ -103,7 +105,7 @@ fn a_body_that_is_too_long_is_refused_whether_or_not_it_says_so() {
 
 #[test]
 fn a_token_that_is_refused_is_refused_in_the_same_words_at_both_doors() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     server.done("POST", "/v1/users/bob/revoke", "");
     let tokens = ["nonsense".to_owned(), server.token_that_ended("ada"), server.token("bob")];

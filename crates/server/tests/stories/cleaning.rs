@@ -2,12 +2,14 @@
 
 use serde_json::json;
 
-use crate::client::Client;
-use crate::server::{PATIENCE, Place, wait_for};
+use tertulia_proof::client::Client;
+use tertulia_proof::server::{PATIENCE, wait_for};
+
+use crate::place;
 
 #[test]
 fn rooms_made_filled_and_deleted_in_a_loop_leave_nothing_behind() {
-    let place = Place::new()
+    let place = place()
         .set("limits.command_per_second", 0)
         .set("limits.send_per_second", 0)
         .set("limits.dedup_s", 604_800);

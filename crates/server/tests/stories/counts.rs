@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, message};
-use crate::server::{Place, Server};
+use tertulia_proof::client::{Client, message};
+use tertulia_proof::server::Server;
+
+use crate::place;
 
 const VERBS: [&str; 8] =
     ["receive", "decode", "authorise", "submit", "commit", "publish", "deliver", "send"];
@@ -22,7 +24,7 @@ fn counted(server: &Server) -> Vec<u64> {
 
 #[test]
 fn every_verb_is_counted() {
-    let server = Place::new().set("limits.send_per_second", 0).open();
+    let server = place().set("limits.send_per_second", 0).open();
     // What was done, one for each verb, in their order.
     let [mut receive, mut decode, mut authorise, mut submit] = [0; 4];
     let [mut commit, mut deliver] = [0; 2];

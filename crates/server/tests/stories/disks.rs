@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::client::{Client, message};
-use crate::server::{PATIENCE, Place, Server, wait_for};
+use tertulia_proof::client::{Client, message};
+use tertulia_proof::server::{PATIENCE, Place, Server, wait_for};
+
+use crate::place;
 
 /// How soon a client is told, and how soon it heals.
 const SOON: Duration = Duration::from_secs(5);
@@ -137,7 +139,7 @@ impl Trouble {
 
 #[test]
 fn bad_input_09_a_locked_database_is_waited_for() {
-    let place = Place::new().set("limits.send_per_second", 0);
+    let place = place().set("limits.send_per_second", 0);
     let mut trouble = Trouble::begins(&place);
     let other = rusqlite::Connection::open(place.data.join("tertulia.db")).expect("a database");
     other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
@@ -148,7 +150,7 @@ fn bad_input_09_a_locked_database_is_waited_for() {
 
 #[test]
 fn bad_input_09_a_database_that_was_moved_away_takes_nothing() {
-    let place = Place::new().set("limits.send_per_second", 0);
+    let place = place().set("limits.send_per_second", 0);
     let mut trouble = Trouble::begins(&place);
     let (file, elsewhere) = (place.data.join("tertulia.db"), place.data.join("elsewhere.db"));
     std::fs::rename(&file, &elsewhere).expect("moved away");
@@ -193,7 +195,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn bad_input_09_a_full_disk_is_waited_for() {
-    let mut place = Place::new().set("limits.send_per_second", 0);
+    let mut place = place().set("limits.send_per_second", 0);
     let disk = SmallDisk::mount(place.beside("small"), "16m");
     place.data = disk.0.join("data");
     let mut trouble = Trouble::begins(&place);
@@ -243,7 +245,7 @@ impl Drop for Failing {
 
 #[track_caller]
 fn heals_from(what: &str) {
-    let place = Place::new().set("limits.send_per_second", 0);
+    let place = place().set("limits.send_per_second", 0);
     let mut trouble = Trouble::begins(&place);
     let failing = Failing::calls(trouble.server.pid(), what);
     let refused = trouble.nothing_is_stored();
@@ -268,7 +270,7 @@ fn bad_input_09_a_disk_that_cannot_sync_is_waited_for() {
 
 #[test]
 fn bad_input_09_sends_that_wait_behind_a_lock_are_all_answered() {
-    let place = Place::new().set("limits.send_per_second", 0);
+    let place = place().set("limits.send_per_second", 0);
     let mut trouble = Trouble::begins(&place);
     let other = rusqlite::Connection::open(place.data.join("tertulia.db")).expect("a database");
     other.execute_batch("BEGIN IMMEDIATE").expect("the lock");

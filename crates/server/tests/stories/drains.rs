@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::client::{Client, Heard, message};
-use crate::http;
-use crate::server::{PATIENCE, Place};
+use tertulia_proof::client::{Client, Heard, message};
+use tertulia_proof::http;
+use tertulia_proof::server::PATIENCE;
+
+use crate::place;
 
 /// Enough that they do not all go in the same moment.
 const MEMBERS: usize = 400;
 
 #[test]
 fn a_server_that_hands_over_tells_everyone_and_ends_in_time() {
-    let place =
-        Place::new().set("server.drain_seconds", 10).set("limits.connections_per_user", 1000);
+    let place = place().set("server.drain_seconds", 10).set("limits.connections_per_user", 1000);
     let mut server = place.open();
     server.room("garden", "group", &["ada"]);
     let mut members: Vec<Client> =
@@ -66,7 +67,7 @@ fn a_server_that_hands_over_tells_everyone_and_ends_in_time() {
 
 #[test]
 fn a_client_that_does_not_go_does_not_keep_the_server() {
-    let place = Place::new().set("server.drain_seconds", 3);
+    let place = place().set("server.drain_seconds", 3);
     let mut server = place.open();
     server.room("garden", "group", &["ada", "bob"]);
     // It neither reads nor closes.
@@ -80,7 +81,7 @@ fn a_client_that_does_not_go_does_not_keep_the_server() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let place = Place::new();
+    let place = place();
     let mut server = place.open();
     server.room("garden", "group", &["ada"]);
     let mut ada = Client::join(&server, "ada", &["garden"]);
@@ -100,7 +101,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn what_was_accepted_before_the_signal_is_stored() {
-    let place = Place::new().set("limits.send_per_second", 0);
+    let place = place().set("limits.send_per_second", 0);
     let mut server = place.open();
     server.room("garden", "group", &["ada"]);
     let mut ada = Client::join(&server, "ada", &["garden"]);
@@ -133,7 +134,7 @@ fn what_was_accepted_before_the_signal_is_stored() {
 
 #[test]
 fn who_comes_in_while_it_hands_over_is_told_to_go_like_everyone() {
-    let place = Place::new().set("server.drain_seconds", 5);
+    let place = place().set("server.drain_seconds", 5);
     let mut server = place.open();
     let address = server.public;
     let knocking = || {

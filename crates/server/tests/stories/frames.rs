@@ -2,8 +2,10 @@
 
 use tertulia_protocol::frame::{Opcode, put_masked};
 
-use crate::client::Client;
-use crate::server::{Place, Server};
+use tertulia_proof::client::Client;
+use tertulia_proof::server::Server;
+
+use crate::place;
 
 /// A masked frame with that first byte, and a length of the short form.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -35,7 +37,7 @@ fn check(server: &Server, what: &str, bytes: &[u8], code: u16) {
 
 #[test]
 fn bad_input_05_broken_frames_end_their_connection_with_the_right_code() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada", "bob"]);
     let mut bystander = Client::join(&server, "bob", &["garden"]);
     let head = server.log("garden").expect("a log").len();
@@ -89,7 +91,7 @@ fn empty(count: usize) -> Vec<u8> {
 
 #[test]
 fn bad_input_05_what_only_looks_broken_is_read() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let mut client = Client::join(&server, "ada", &["garden"]);
     // A code point and a command, cut anywhere.
@@ -110,7 +112,7 @@ fn bad_input_05_what_only_looks_broken_is_read() {
 
 #[test]
 fn bad_input_01_three_messages_without_an_object_end_it() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let mut client = Client::join(&server, "ada", &["garden"]);
     for message in ["nonsense", "[1]", r#"{"t":"ping","id":1}"#, "nonsense", "\"\"", "{"] {

@@ -9,8 +9,10 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::client::{Client, Heard, upgrade_request};
-use crate::server::{PATIENCE, Place, Server, raise_file_limit, wait_for};
+use tertulia_proof::client::{Client, Heard, upgrade_request};
+use tertulia_proof::server::{PATIENCE, Server, raise_file_limit, wait_for};
+
+use crate::place;
 
 /// So many of each kind.
 const CROWD: usize = 2000;
@@ -26,7 +28,7 @@ const OTHERS_WAIT: Duration = Duration::from_millis(500);
 
 #[test]
 fn bad_input_06_a_foreign_origin_is_refused_before_the_upgrade() {
-    let place = Place::new().set("server.allowed_origins", "https://app.example");
+    let place = place().set("server.allowed_origins", "https://app.example");
     let server = place.open();
     let host = server.public;
     let own = format!("http://{host}");
@@ -57,7 +59,7 @@ fn bad_input_06_a_foreign_origin_is_refused_before_the_upgrade() {
 #[test]
 fn bad_input_06_who_sends_no_request_is_cut_and_the_others_come_in() {
     raise_file_limit(3 * CROWD as u64);
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let mut crowd = Crowd::new();
     for n in 0..2 * CROWD {
@@ -73,7 +75,7 @@ fn bad_input_06_who_sends_no_request_is_cut_and_the_others_come_in() {
 #[test]
 fn bad_input_06_who_says_no_hello_is_cut_and_the_others_come_in() {
     raise_file_limit(2 * CROWD as u64);
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let mut crowd = Crowd::new();
     for _ in 0..CROWD {
@@ -90,7 +92,7 @@ fn bad_input_06_who_says_no_hello_is_cut_and_the_others_come_in() {
 
 #[test]
 fn bad_input_06_who_sends_a_body_byte_after_byte_is_cut_and_the_others_come_in() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let mut crowd = Crowd::new();
     let ada = server.token("ada");
@@ -112,7 +114,7 @@ fn bad_input_06_who_sends_a_body_byte_after_byte_is_cut_and_the_others_come_in()
 
 #[test]
 fn bad_input_06_who_is_answered_and_asks_nothing_more_is_cut() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let mut crowd = Crowd::new();
     for _ in 0..200 {
@@ -125,7 +127,7 @@ fn bad_input_06_who_is_answered_and_asks_nothing_more_is_cut() {
 
 #[test]
 fn bad_input_06_who_does_not_read_the_answers_is_cut() {
-    let place = Place::new().set("limits.send_per_second", 0);
+    let place = place().set("limits.send_per_second", 0);
     let place = ["header", "body", "http"]
         .iter()
         .fold(place, |place, what| place.set(&format!("limits.{what}_seconds"), 1));
@@ -150,7 +152,7 @@ fn bad_input_06_who_does_not_read_the_answers_is_cut() {
 
 #[test]
 fn who_comes_when_all_places_are_taken_waits_for_one() {
-    let place = Place::new()
+    let place = place()
         .set("limits.http_connections", 16)
         .set("limits.http_connections_per_address", 16)
         .set("limits.header_seconds", 30);
@@ -175,7 +177,7 @@ fn who_comes_when_all_places_are_taken_waits_for_one() {
 
 #[test]
 fn a_thousand_who_come_at_once_are_not_told_to_try_again_in_a_second() {
-    let server = Place::new().open();
+    let server = place().open();
     // It is busy, so nobody is let in: the system holds them all.
     server.signal(Signal::STOP);
     let from = Instant::now();
@@ -297,7 +299,7 @@ impl Visitor {
 
 #[test]
 fn bad_input_03_what_is_said_before_hello_ends_it() {
-    let server = Place::new().open();
+    let server = place().open();
     for first in [
         r#"{"t":"send","id":1,"room":"garden","cid":"c","d":{}}"#,
         r#"{"t":"ping"}"#,

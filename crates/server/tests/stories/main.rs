@@ -4,24 +4,27 @@
 //! then: reads have deadlines and states are looked at until they are so.
 
 mod answers;
-mod chance;
 mod cleaning;
-mod client;
 mod counts;
 mod disks;
 mod drains;
 mod frames;
-mod http;
 mod kicks;
 mod kills;
 mod knocks;
 #[cfg(feature = "planted-faults")]
 mod planted;
-mod server;
 mod sessions;
 mod slow;
 mod starts;
-mod storm;
 mod sync;
 mod tokens;
-mod verdict;
+
+use std::path::Path;
+
+use tertulia_proof::server::Place;
+
+/// A fresh place for the server of this build.
+pub(crate) fn place() -> Place {
+    Place::of(Path::new(env!("CARGO_BIN_EXE_tertulia")))
+}

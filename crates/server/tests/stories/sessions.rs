@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, Heard};
-use crate::server::{Place, Server};
+use tertulia_proof::client::{Client, Heard};
+use tertulia_proof::server::Server;
+
+use crate::place;
 
 #[test]
 fn a_newer_connection_of_a_session_takes_over() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada", "eve"]);
     let (mut old, said) = Client::welcome(&server, &server.token("ada"), json!([["garden"]]));
     let session = said["session"].clone();
@@ -33,7 +35,7 @@ fn a_newer_connection_of_a_session_takes_over() {
 
 #[test]
 fn one_connection_too_many_is_refused_and_the_others_stay() {
-    let server = Place::new().set("limits.connections_per_user", 2).open();
+    let server = place().set("limits.connections_per_user", 2).open();
     server.room("garden", "group", &["ada", "bob"]);
     let first = Client::join(&server, "ada", &["garden"]);
     let mut second = Client::join(&server, "ada", &["garden"]);
@@ -67,7 +69,7 @@ fn answered(server: &Server, ask: impl FnOnce() -> String) -> (String, Vec<u64>)
 
 #[test]
 fn a_foreign_room_is_answered_like_one_that_is_not_there() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("vault", "group", &["bob"]);
     server.room("banned", "group", &["ada"]);
     server.done("PUT", "/v1/rooms/banned/bans/ada", "");
@@ -108,7 +110,7 @@ fn a_foreign_room_is_answered_like_one_that_is_not_there() {
 
 #[test]
 fn a_foreign_room_is_answered_like_one_that_is_not_there_over_http_too() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("vault", "group", &["bob"]);
     let token = server.token("ada");
     for (method, path, body) in [
@@ -139,7 +141,7 @@ fn a_foreign_room_is_answered_like_one_that_is_not_there_over_http_too() {
 
 #[test]
 fn a_room_in_hello_tells_no_more() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("vault", "group", &["bob"]);
     let token = server.token("ada");
     let rooms = json!([["vault"], ["nowhere"]]);

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use crate::client::{Client, Heard};
-use crate::server::{Place, WHISPER};
+use tertulia_proof::client::{Client, Heard};
+use tertulia_proof::server::WHISPER;
+
+use crate::place;
 
 /// Enough to fill every buffer on the way several times.
 const MESSAGES: u64 = 150;
@@ -15,7 +17,7 @@ const BODY_BYTES: usize = 8_000;
 
 #[test]
 fn slow_reader_is_let_go_of_and_loses_nothing_while_others_go_on() {
-    let place = Place::new().set("limits.send_per_second", 0).set("limits.slow_close_s", 2);
+    let place = place().set("limits.send_per_second", 0).set("limits.slow_close_s", 2);
     let server = place.open();
     server.room("garden", "group", &["ada", "bob", "sam"]);
     let mut ada = Client::join(&server, "ada", &["garden"]);

@@ -2,8 +2,10 @@
 
 use std::process::Output;
 
-use crate::client::Client;
-use crate::server::{Place, put_file};
+use tertulia_proof::client::Client;
+use tertulia_proof::server::put_file;
+
+use crate::place;
 
 #[track_caller]
 fn refused(output: Output, code: i32) -> String {
@@ -17,7 +19,7 @@ const ANYWHERE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--admin-listen
 
 #[test]
 fn bad_input_10_a_second_server_on_the_same_data_names_the_first() {
-    let place = Place::new();
+    let place = place();
     let server = place.open();
     server.room("garden", "group", &["ada"]);
     let mut ada = Client::join(&server, "ada", &["garden"]);
@@ -29,7 +31,7 @@ fn bad_input_10_a_second_server_on_the_same_data_names_the_first() {
 
 #[test]
 fn bad_input_11_data_of_a_newer_version_is_left_alone() {
-    let place = Place::new();
+    let place = place();
     place.open().kill();
     let file = place.data.join("tertulia.db");
     let db = rusqlite::Connection::open(&file).expect("the database");
@@ -44,7 +46,7 @@ fn bad_input_11_data_of_a_newer_version_is_left_alone() {
 
 #[test]
 fn bad_input_11_wrong_settings_are_all_named_before_anything_begins() {
-    let place = Place::new();
+    let place = place();
     let file = place.beside("tertulia.toml");
     put_file(&file, b"[limits]\npage = 0\npgae = 1\n[store]\ndurability = \"maybe\"\n")
         .expect("a file");
@@ -58,8 +60,7 @@ fn bad_input_11_wrong_settings_are_all_named_before_anything_begins() {
 
 #[test]
 fn bad_input_11_a_taken_port_is_told_before_anything_is_changed() {
-    let place = Place::new();
-    let other = Place::new();
+    let (place, other) = (place(), place());
     let server = other.open();
     let taken = server.public.to_string();
     let err = refused(place.command(&["serve", "--listen", &taken]), 1);

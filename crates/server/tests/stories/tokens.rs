@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::client::{Client, Ended, Heard};
-use crate::http;
-use crate::server::{PATIENCE, Place, wait_for};
+use tertulia_proof::client::{Client, Ended, Heard};
+use tertulia_proof::http;
+use tertulia_proof::server::{PATIENCE, wait_for};
+
+use crate::place;
 
 /// What an operator does is in force by then.
 const IN_FORCE: Duration = Duration::from_secs(1);
@@ -25,7 +27,7 @@ fn closed(code: u16) -> Ended {
 
 #[test]
 fn a_token_that_ends_ends_its_connection() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let from = Instant::now();
     let token = server.token_for("ada", 3);
@@ -39,7 +41,7 @@ fn a_token_that_ends_ends_its_connection() {
 
 #[test]
 fn a_token_that_is_renewed_does_not() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada"]);
     let (mut ada, _) = Client::welcome(&server, &server.token_for("ada", 2), json!([["garden"]]));
     assert_eq!(ada.object()["t"], "auth_due");
@@ -52,7 +54,7 @@ fn a_token_that_is_renewed_does_not() {
 
 #[test]
 fn a_token_of_someone_else_ends_the_connection() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada", "bob"]);
     let mut ada = Client::join(&server, "ada", &["garden"]);
     let said = ada.ask(json!({"t": "auth", "token": server.token("bob")}));
@@ -62,7 +64,7 @@ fn a_token_of_someone_else_ends_the_connection() {
 
 #[test]
 fn tokens_that_are_not_good_are_told_apart() {
-    let server = Place::new().open();
+    let server = place().open();
     let good = server.token("ada");
     let (message, _) = good.rsplit_once('.').expect("a signature");
     for (token, code) in [
@@ -85,7 +87,7 @@ fn tokens_that_are_not_good_are_told_apart() {
 
 #[test]
 fn a_revoked_user_is_out_everywhere_within_a_second() {
-    let server = Place::new().open();
+    let server = place().open();
     server.room("garden", "group", &["ada", "bob"]);
     let token = server.token("ada");
     let mut devices: Vec<Client> =
@@ -125,7 +127,7 @@ fn a_revoked_user_is_out_everywhere_within_a_second() {
 
 #[test]
 fn keys_come_and_go_within_a_second_while_the_server_runs() {
-    let place = Place::new();
+    let place = place();
     let server = place.open();
     server.room("garden", "group", &["ada"]);
     let made = place.command(&["key", "create", "--name", "crm", "--scope", "read"]);
@@ -150,7 +152,7 @@ fn dev_token(host: &str, more: &str) -> String {
 
 #[test]
 fn whom_the_development_sign_in_is_not_for_is_told_before_the_body() {
-    let server = Place::new().open();
+    let server = place().open();
     for (host, more) in [
         ("chat.example", ""),
         ("localhost", "X-Forwarded-For: 192.0.2.1\r\n"),
@@ -170,7 +172,7 @@ fn whom_the_development_sign_in_is_not_for_is_told_before_the_body() {
 #[test]
 fn a_proxy_that_runs_as_another_user_does_not_open_the_development_sign_in() {
     const NOBODY: u32 = 65_534;
-    let server = Place::new().open();
+    let server = place().open();
     // As nginx does by itself: the name that it calls the server by, and no word of whom it speaks for.
     let whole =
         dev_token(&server.public.to_string(), "Connection: close\r\n") + r#"{"user":"ada"}"#;

@@ -14,7 +14,7 @@ use crate::server::{PATIENCE, Server};
 
 /// Something from the server.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Heard {
+pub enum Heard {
     /// One object.
     Line(String),
     /// A close frame.
@@ -25,25 +25,26 @@ pub(crate) enum Heard {
 
 /// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// The code in `bye`, and when to come back.
-    pub(crate) bye: Option<(u64, Option<u64>)>,
+    pub bye: Option<(u64, Option<u64>)>,
     /// The code of the close frame.
-    pub(crate) close: Option<u16>,
+    pub close: Option<u16>,
 }
 
 /// One connection.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+pub struct Client {
+    /// The socket, for whoever mistreats it.
+    pub stream: TcpStream,
     decoder: Decoder,
     heard: VecDeque<Heard>,
     /// Frames that came, of whatever kind.
-    pub(crate) frames: u64,
+    pub frames: u64,
     next_id: u64,
 }
 
 /// The lines of an upgrade, without those that a story wants to choose.
-pub(crate) fn upgrade_request(address: SocketAddr, headers: &str) -> String {
+pub fn upgrade_request(address: SocketAddr, headers: &str) -> String {
     format!(
         "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -55,7 +56,7 @@ impl Client {
     /// A connection whose upgrade was granted. `headers` are whole lines.
     ///
     /// Errors: the answer that refused it; with status 0 if none came.
-    pub(crate) fn upgrade(address: SocketAddr, headers: &str) -> Result<Client, Answer> {
+    pub fn upgrade(address: SocketAddr, headers: &str) -> Result<Client, Answer> {
         let gone = |error: std::io::Error| {
             let body = error.to_string();
             Answer { status: 0, head: String::new(), body }
@@ -65,7 +66,7 @@ impl Client {
     }
 
     /// The same on a socket that is set up already.
-    pub(crate) fn upgrade_on(
+    pub fn upgrade_on(
         mut stream: TcpStream,
         address: SocketAddr,
         headers: &str,
@@ -95,7 +96,7 @@ impl Client {
 
     /// Someone who said hello, with these rooms, and was welcome. Gives the welcome, too.
     #[track_caller]
-    pub(crate) fn welcome(server: &Server, token: &str, rooms: Value) -> (Client, Value) {
+    pub fn welcome(server: &Server, token: &str, rooms: Value) -> (Client, Value) {
         let mut client = Client::upgrade(server.public, "").expect("an upgrade");
         let said = client.ask(json!({"t": "hello", "token": token, "rooms": rooms}));
         assert_eq!(said["t"], "ok", "{said}");
@@ -104,7 +105,7 @@ impl Client {
 
     /// Someone who hears these rooms from now on.
     #[track_caller]
-    pub(crate) fn join(server: &Server, user: &str, rooms: &[&str]) -> Client {
+    pub fn join(server: &Server, user: &str, rooms: &[&str]) -> Client {
         let rooms: Vec<Value> = rooms.iter().map(|room| json!([room])).collect();
         let (client, said) = Client::welcome(server, &server.token(user), json!(rooms));
         let rooms = said["rooms"].as_object().expect("rooms");
@@ -113,19 +114,19 @@ impl Client {
     }
 
     /// Writes bytes as they are. The other side may be gone; then a read tells.
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
+    pub fn put(&mut self, bytes: &[u8]) {
         _ = self.stream.write_all(bytes);
     }
 
     /// Says one message.
-    pub(crate) fn say(&mut self, text: &str) {
+    pub fn say(&mut self, text: &str) {
         let mut frame = Vec::with_capacity(text.len() + 14);
         put_masked(&mut frame, Opcode::Text, [1, 2, 3, 4], text.as_bytes());
         self.put(&frame);
     }
 
     /// The next thing that comes by then, if any.
-    pub(crate) fn hear_by(&mut self, until: Instant) -> Option<Heard> {
+    pub fn hear_by(&mut self, until: Instant) -> Option<Heard> {
         loop {
             if let Some(heard) = self.heard.pop_front() {
                 return Some(heard);
@@ -176,13 +177,13 @@ impl Client {
 
     /// The next thing, which has to come.
     #[track_caller]
-    pub(crate) fn hear(&mut self) -> Heard {
+    pub fn hear(&mut self) -> Heard {
         self.hear_by(Instant::now() + PATIENCE).expect("something comes")
     }
 
     /// The next object.
     #[track_caller]
-    pub(crate) fn object(&mut self) -> Value {
+    pub fn object(&mut self) -> Value {
         match self.hear() {
             Heard::Line(line) => serde_json::from_str(&line).expect("an object"),
             other => panic!("an object was expected, {other:?} came"),
@@ -191,7 +192,7 @@ impl Client {
 
     /// The next object that is `wanted`; the others are passed over.
     #[track_caller]
-    pub(crate) fn find(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn find(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < until, "what was wanted has not come");
@@ -204,13 +205,13 @@ impl Client {
 
     /// Gives a command and waits for its reply; what comes before is passed over.
     #[track_caller]
-    pub(crate) fn ask(&mut self, command: Value) -> Value {
+    pub fn ask(&mut self, command: Value) -> Value {
         let id = self.command(command);
         self.find(|object| object["id"] == id)
     }
 
     /// Gives a command without waiting. Says under which id.
-    pub(crate) fn command(&mut self, mut command: Value) -> u64 {
+    pub fn command(&mut self, mut command: Value) -> u64 {
         self.next_id += 1;
         command["id"] = json!(self.next_id);
         self.say(&command.to_string());
@@ -219,13 +220,13 @@ impl Client {
 
     /// Sends a message and waits for what came of it.
     #[track_caller]
-    pub(crate) fn send(&mut self, room: &str, cid: &str) -> Value {
+    pub fn send(&mut self, room: &str, cid: &str) -> Value {
         self.ask(message(room, cid))
     }
 
     /// Everything up to the end of the connection, which has to come by then.
     #[track_caller]
-    pub(crate) fn end_by(&mut self, until: Instant) -> Ended {
+    pub fn end_by(&mut self, until: Instant) -> Ended {
         let mut ended = Ended { bye: None, close: None };
         loop {
             match self.hear_by(until) {
@@ -245,13 +246,13 @@ impl Client {
 
     /// The same, within patience.
     #[track_caller]
-    pub(crate) fn end(&mut self) -> Ended {
+    pub fn end(&mut self) -> Ended {
         self.end_by(Instant::now() + PATIENCE)
     }
 }
 
 /// A `send` whose body no log may show.
-pub(crate) fn message(room: &str, cid: &str) -> Value {
+pub fn message(room: &str, cid: &str) -> Value {
     let text = format!("{} {cid}", crate::server::WHISPER);
     json!({"t": "send", "room": room, "cid": cid, "d": {"text": text}})
 }

@@ -5,7 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,19 +20,21 @@ use tempfile::TempDir;
 use crate::http::{self, Answer};
 
 /// Whatever is waited for and has not come by then does not come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks at a state.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Stands in every body of every story, and may stand in no log.
-pub(crate) const WHISPER: &str = "between-you-and-me";
+pub const WHISPER: &str = "between-you-and-me";
 
 /// Where data is kept, and how it is to be served.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub struct Place {
+    program: PathBuf,
     ground: Arc<Ground>,
-    pub(crate) data: PathBuf,
+    /// The data directory.
+    pub data: PathBuf,
     env: Vec<(String, String)>,
     wrapper: Vec<String>,
 }
@@ -66,62 +68,68 @@ impl Ground {
 }
 
 impl Place {
-    /// A fresh place.
-    pub(crate) fn new() -> Place {
+    /// A fresh place, served by `program`.
+    pub fn of(program: &Path) -> Place {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
         let ground = Arc::new(Ground { folder, secrets: Mutex::default() });
-        Place { ground, data, env: Vec::new(), wrapper: Vec::new() }
+        let program = program.to_owned();
+        Place { program, ground, data, env: Vec::new(), wrapper: Vec::new() }
     }
 
     /// With a setting, like `limits.ping_s`.
-    pub(crate) fn set(mut self, setting: &str, value: impl ToString) -> Place {
+    pub fn set(mut self, setting: &str, value: impl ToString) -> Place {
         let name = setting.replace('.', "__").to_uppercase();
         self.env.push((format!("TERTULIA_{name}"), value.to_string()));
         self
     }
 
     /// Served by a program that is wrong on purpose.
-    #[cfg_attr(not(feature = "planted-faults"), allow(dead_code))]
-    pub(crate) fn plant(mut self, fault: &str) -> Place {
+    pub fn plant(mut self, fault: &str) -> Place {
         self.env.push(("PLANTED_FAULT".to_owned(), fault.to_owned()));
         self
     }
 
     /// Served below another program.
-    pub(crate) fn below(mut self, wrapper: &[&str]) -> Place {
-        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+    pub fn below(mut self, wrapper: &[impl AsRef<str>]) -> Place {
+        self.wrapper = wrapper.iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
     /// A file or folder beside the data.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+    pub fn beside(&self, name: &str) -> PathBuf {
         self.ground.folder.path().join(name)
     }
 
     /// All that the servers here said on standard error.
-    pub(crate) fn said(&self) -> String {
+    pub fn said(&self) -> String {
         self.ground.said()
     }
 
     /// May stand in no log from now on.
-    pub(crate) fn hide(&self, secret: &str) {
+    pub fn hide(&self, secret: &str) {
         let mut secrets = self.ground.secrets.lock().expect("no one panics while hiding");
         secrets.push(secret.to_owned());
     }
 
     /// Another command of the program, on the same data.
-    pub(crate) fn command(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tertulia"));
+    pub fn command(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(&self.program);
         command.args(words).arg("--data").arg(&self.data);
         command.env_clear().output().expect("the program runs")
     }
 
     /// Starts a server and waits until it is ready.
-    pub(crate) fn open(&self) -> Server {
+    #[track_caller]
+    pub fn open(&self) -> Server {
+        self.try_open().unwrap_or_else(|line| panic!("no server: {line:?}\n{}", self.said()))
+    }
+
+    /// The same. Errors: what it said on standard output instead.
+    pub fn try_open(&self) -> Result<Server, String> {
         let log = OpenOptions::new().create(true).append(true).open(self.beside("stderr"));
         let mut words = self.wrapper.clone();
-        words.push(env!("CARGO_BIN_EXE_tertulia").to_owned());
+        words.push(self.program.display().to_string());
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
@@ -134,7 +142,8 @@ impl Place {
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", words[0]));
         let mut out = BufReader::new(child.stdout.take().expect("it was asked for"));
-        let (tell, told) = mpsc::channel();
+        // One line, said once.
+        let (tell, told) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let mut line = String::new();
             // Nobody may wait any more.
@@ -145,7 +154,8 @@ impl Place {
         let Some((public, internal)) = addresses(&line) else {
             // Not left behind.
             _ = child.kill();
-            panic!("no server: {line:?}\n{}", self.said());
+            _ = child.wait();
+            return Err(line);
         };
         let key = fs::read_to_string(self.data.join("admin.key")).expect("the first key");
         let secret = fs::read_to_string(self.data.join("secret")).expect("the secret");
@@ -154,7 +164,7 @@ impl Place {
         self.hide(&secret);
         let pid = fs::read_to_string(self.data.join("lock")).expect("the lock");
         let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process");
-        Server { place: self.clone(), child, pid, public, internal, key, secret }
+        Ok(Server { place: self.clone(), child, pid, public, internal, key, secret })
     }
 }
 
@@ -166,13 +176,17 @@ fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 /// A server that runs. It is killed when the value goes.
-pub(crate) struct Server {
-    pub(crate) place: Place,
+pub struct Server {
+    /// Where it serves.
+    pub place: Place,
     child: Child,
     pid: Pid,
-    pub(crate) public: SocketAddr,
-    pub(crate) internal: SocketAddr,
-    pub(crate) key: String,
+    /// Where clients come in.
+    pub public: SocketAddr,
+    /// Where metrics and health are.
+    pub internal: SocketAddr,
+    /// A key of the scope `admin`.
+    pub key: String,
     secret: String,
 }
 
@@ -188,17 +202,17 @@ impl Drop for Server {
 
 impl Server {
     /// Its process.
-    pub(crate) fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
     /// Sends a signal. The process may have ended, as long as nobody has looked.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         _ = kill_process(self.pid, signal);
     }
 
     /// How it ended.
-    pub(crate) fn ended(&mut self, within: Duration) -> ExitStatus {
+    pub fn ended(&mut self, within: Duration) -> ExitStatus {
         let until = Instant::now() + within;
         loop {
             match self.child.try_wait().expect("it is our child") {
@@ -210,13 +224,13 @@ impl Server {
     }
 
     /// Kills it, and waits until it is gone.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.ended(PATIENCE);
     }
 
     /// A call with `bearer`. Every POST is another one.
-    pub(crate) fn call_as(&self, bearer: &str, method: &str, path: &str, body: &str) -> Answer {
+    pub fn call_as(&self, bearer: &str, method: &str, path: &str, body: &str) -> Answer {
         let cid = format!("{:x}", now_ns());
         let headers = format!("Authorization: Bearer {bearer}\r\nIdempotency-Key: {cid}\r\n");
         let answer = http::call(self.public, method, path, &headers, body);
@@ -224,19 +238,19 @@ impl Server {
     }
 
     /// A call of the application's.
-    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub fn call(&self, method: &str, path: &str, body: &str) -> Answer {
         self.call_as(&self.key, method, path, body)
     }
 
     /// A call of the application's that goes well.
-    pub(crate) fn done(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub fn done(&self, method: &str, path: &str, body: &str) -> Answer {
         let answer = self.call(method, path, body);
         assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
         answer
     }
 
     /// A room of that kind with these members.
-    pub(crate) fn room(&self, room: &str, kind: &str, members: &[&str]) {
+    pub fn room(&self, room: &str, kind: &str, members: &[&str]) {
         self.done("PUT", &format!("/v1/rooms/{room}"), &format!(r#"{{"kind":"{kind}"}}"#));
         for user in members {
             let path = format!("/v1/rooms/{room}/members/{user}");
@@ -245,7 +259,7 @@ impl Server {
     }
 
     /// Every event of the room, as stored, oldest first. Errors: the log cannot be read to its end.
-    pub(crate) fn log(&self, room: &str) -> Result<Vec<String>, String> {
+    pub fn log(&self, room: &str) -> Result<Vec<String>, String> {
         #[derive(serde::Deserialize)]
         struct Page {
             evs: Vec<Box<serde_json::value::RawValue>>,
@@ -268,19 +282,19 @@ impl Server {
     }
 
     /// A token that was issued ten seconds ago and lives for an hour.
-    pub(crate) fn token(&self, user: &str) -> String {
+    pub fn token(&self, user: &str) -> String {
         let now_s = now_ns() / 1_000_000_000;
         self.token_of(json!({"sub": user, "iat": now_s - 10, "exp": now_s + 3600}))
     }
 
     /// A token that ends in so many seconds, counted from the last full one.
-    pub(crate) fn token_for(&self, user: &str, seconds: u64) -> String {
+    pub fn token_for(&self, user: &str, seconds: u64) -> String {
         let now_s = now_ns() / 1_000_000_000;
         self.token_of(json!({"sub": user, "iat": now_s, "exp": now_s + seconds}))
     }
 
     /// A token that ended a minute ago.
-    pub(crate) fn token_that_ended(&self, user: &str) -> String {
+    pub fn token_that_ended(&self, user: &str) -> String {
         let now_s = now_ns() / 1_000_000_000;
         self.token_of(json!({"sub": user, "iat": now_s - 120, "exp": now_s - 60}))
     }
@@ -295,7 +309,7 @@ impl Server {
     }
 
     /// The value of a series, as it stands in `/metrics`, its labels included.
-    pub(crate) fn metric(&self, series: &str) -> u64 {
+    pub fn metric(&self, series: &str) -> u64 {
         let text = self.metrics();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         let value = line.unwrap_or_else(|| panic!("{series} is not among\n{text}"));
@@ -303,7 +317,7 @@ impl Server {
     }
 
     /// `/metrics`, which holds no secret.
-    pub(crate) fn metrics(&self) -> String {
+    pub fn metrics(&self) -> String {
         let answer = http::call(self.internal, "GET", "/metrics", "", "");
         let text = answer.expect("metrics").body;
         assert!(!text.contains(WHISPER) && !text.contains(&self.key), "a secret in {text}");
@@ -311,21 +325,21 @@ impl Server {
     }
 
     /// Whether it says that it wants work.
-    pub(crate) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         let answer = http::call(self.internal, "GET", "/readyz", "", "");
         answer.is_ok_and(|answer| answer.status == 200)
     }
 
     /// Looks until `state` is so.
     #[track_caller]
-    pub(crate) fn until(&self, what: &str, state: impl Fn(&Server) -> bool) {
+    pub fn until(&self, what: &str, state: impl Fn(&Server) -> bool) {
         wait_for(what, PATIENCE, || state(self));
     }
 }
 
 /// Looks until `state` is so, and says how long that took.
 #[track_caller]
-pub(crate) fn wait_for(what: &str, within: Duration, mut state: impl FnMut() -> bool) -> Duration {
+pub fn wait_for(what: &str, within: Duration, mut state: impl FnMut() -> bool) -> Duration {
     let from = Instant::now();
     while !state() {
         assert!(from.elapsed() < within, "not within {within:?}: {what}");
@@ -335,7 +349,7 @@ pub(crate) fn wait_for(what: &str, within: Duration, mut state: impl FnMut() -> 
 }
 
 /// As many open files as may be had.
-pub(crate) fn raise_file_limit(needed: u64) {
+pub fn raise_file_limit(needed: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
@@ -344,7 +358,7 @@ pub(crate) fn raise_file_limit(needed: u64) {
 }
 
 /// A file with `bytes` bytes.
-pub(crate) fn put_file(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+pub fn put_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     File::create(path)?.write_all(bytes)
 }

@@ -9,20 +9,23 @@ const CALL_TIME: Duration = Duration::from_secs(10);
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The status line and the headers.
+    pub head: String,
+    /// The body, its chunks put together.
+    pub body: String,
 }
 
 impl Answer {
     /// The body as JSON; `null` where it is none.
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
     /// All that may not tell a missing room from a foreign one: dates and request ids differ anyway.
-    pub(crate) fn without_what_always_differs(&self) -> String {
+    pub fn without_what_always_differs(&self) -> String {
         let lines = self.head.lines().filter(|line| !line.starts_with("date:"));
         let head: Vec<&str> = lines.collect();
         let mut body = self.json();
@@ -34,7 +37,7 @@ impl Answer {
 }
 
 /// Calls `path`. `headers` are whole lines.
-pub(crate) fn call(
+pub fn call(
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -50,7 +53,7 @@ pub(crate) fn call(
 }
 
 /// Sends a request as it stands. The server ends the connection.
-pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Answer> {
+pub fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, CALL_TIME)?;
     stream.set_read_timeout(Some(CALL_TIME))?;
     // It may be refused before all of it is sent; the answer tells.
@@ -64,7 +67,7 @@ pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Answer
 }
 
 /// Reads an answer that ended with its connection.
-pub(crate) fn read(bytes: &[u8]) -> Option<Answer> {
+pub fn read(bytes: &[u8]) -> Option<Answer> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;

@@ -24,7 +24,7 @@ const WINDOW: usize = 4;
 
 /// What everyone in a storm goes by.
 #[derive(Default)]
-pub(crate) struct Weather {
+pub struct Weather {
     server: Mutex<Option<SocketAddr>>,
     bell: Condvar,
     acks: AtomicU64,
@@ -46,19 +46,19 @@ struct Calm {
 
 impl Weather {
     /// A server is there, or none.
-    pub(crate) fn serve(&self, server: Option<SocketAddr>) {
+    pub fn serve(&self, server: Option<SocketAddr>) {
         *self.server.lock().expect("no one panics here") = server;
         self.bell.notify_all();
     }
 
     /// Waits until someone was answered after this call.
-    pub(crate) fn wait_for_an_ack(&self, within: Duration) {
+    pub fn wait_for_an_ack(&self, within: Duration) {
         let before = self.acks.load(Ordering::Relaxed);
         wait_for("an ack", within, || self.acks.load(Ordering::Relaxed) > before);
     }
 
     /// Nobody sends anything new from now on; says whether all was answered in time.
-    pub(crate) fn hush(&self, members: usize, within: Duration) -> bool {
+    pub fn hush(&self, members: usize, within: Duration) -> bool {
         let until = Instant::now() + within;
         {
             let mut calm = self.calm.lock().expect("no one panics here");
@@ -74,7 +74,7 @@ impl Weather {
     }
 
     /// Everyone may go who has all events up to these.
-    pub(crate) fn part(&self, heads: BTreeMap<String, u64>) {
+    pub fn part(&self, heads: BTreeMap<String, u64>) {
         self.calm.lock().expect("no one panics here").heads = Some(heads);
     }
 
@@ -115,32 +115,28 @@ struct Seat {
 }
 
 /// Someone in the storm, and in the end what they know.
-pub(crate) struct Member {
-    pub(crate) user: String,
+pub struct Member {
+    /// Their name.
+    pub user: String,
     token: String,
     chance: Chance,
     seats: BTreeMap<String, Seat>,
     subs: HashMap<u64, String>,
     next: u64,
     /// Room, cid and number of everything that was acknowledged.
-    pub(crate) acked: Vec<(String, String, u64)>,
+    pub acked: Vec<(String, String, u64)>,
     /// Room and cid of everything that was ever said.
-    pub(crate) said: Vec<(String, String)>,
+    pub said: Vec<(String, String)>,
     /// What no server may do to a client.
-    pub(crate) complaints: Vec<String>,
+    pub complaints: Vec<String>,
     /// Connections that ended, by the code in `bye`.
-    pub(crate) byes: BTreeMap<u64, u64>,
+    pub byes: BTreeMap<u64, u64>,
     is_settled: bool,
 }
 
 impl Member {
     /// A member of rooms with these epochs, who has heard nothing yet.
-    pub(crate) fn new(
-        user: &str,
-        token: String,
-        seed: u64,
-        rooms: &BTreeMap<String, Epoch>,
-    ) -> Member {
+    pub fn new(user: &str, token: String, seed: u64, rooms: &BTreeMap<String, Epoch>) -> Member {
         let seat = |epoch: &Epoch| {
             let mut follow = Follow::from(Some(Position { epoch: *epoch, seq: 0 }));
             follow.open();
@@ -162,17 +158,17 @@ impl Member {
     }
 
     /// What was handed over of each room.
-    pub(crate) fn logs(&self) -> impl Iterator<Item = (&str, &[String])> {
+    pub fn logs(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.seats.iter().map(|(room, seat)| (room.as_str(), &seat.log[..]))
     }
 
     /// What was never answered.
-    pub(crate) fn unanswered(&self) -> usize {
+    pub fn unanswered(&self) -> usize {
         self.seats.values().map(|seat| seat.outbox.len()).sum()
     }
 
     /// Sends and listens until the storm is over.
-    pub(crate) fn live(mut self, weather: &Arc<Weather>) -> Member {
+    pub fn live(mut self, weather: &Arc<Weather>) -> Member {
         while let Some(address) = weather.address() {
             // A server that is gone by now is tried again until word of another one comes.
             if let Ok(client) = Client::upgrade(address, "") {

@@ -8,30 +8,28 @@ use crate::storm::Member;
 
 /// What is wrong, by kind. Empty when every promise was kept.
 #[derive(Default, Debug)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// Acknowledged, and not there or somewhere else.
-    pub(crate) lost: Vec<String>,
+    pub lost: Vec<String>,
     /// There more than once.
-    pub(crate) doubled: Vec<String>,
+    pub doubled: Vec<String>,
     /// Numbers that do not follow each other.
-    pub(crate) holes: Vec<String>,
+    pub holes: Vec<String>,
     /// There, though nobody said it.
-    pub(crate) phantoms: Vec<String>,
+    pub phantoms: Vec<String>,
     /// A sender's messages in another order than they were said.
-    pub(crate) disordered: Vec<String>,
+    pub disordered: Vec<String>,
     /// What a member was handed is not what the server has.
-    pub(crate) differing: Vec<String>,
+    pub differing: Vec<String>,
     /// What members saw on the wire that no server may do.
-    pub(crate) complaints: Vec<String>,
-    pub(crate) acked: usize,
+    pub complaints: Vec<String>,
+    /// How many sends were acknowledged.
+    pub acked: usize,
 }
 
 impl Verdict {
     /// Compares what the members know with the logs; a log that cannot be read is a hole.
-    pub(crate) fn of(
-        members: &[Member],
-        logs: &BTreeMap<String, Result<Vec<String>, String>>,
-    ) -> Verdict {
+    pub fn of(members: &[Member], logs: &BTreeMap<String, Result<Vec<String>, String>>) -> Verdict {
         let mut verdict = Verdict::default();
         let mut there = HashMap::new();
         for (room, log) in logs {
@@ -108,7 +106,7 @@ impl Verdict {
     }
 
     /// All that is wrong, in words.
-    pub(crate) fn wrongs(&self) -> Vec<String> {
+    pub fn wrongs(&self) -> Vec<String> {
         let kinds = [
             ("lost", &self.lost),
             ("doubled", &self.doubled),

@@ -1,0 +1,18 @@
+//! Proof: a server is tried from outside, and what it promises is looked for afterwards.
+//!
+//! Everything goes over real sockets to a real process. Each client keeps what it said and heard; the verdict
+//! is reached from these memories and the server's log when all is over. Chance comes from a seed, which is
+//! printed.
+
+pub mod chance;
+pub mod client;
+pub mod disk;
+pub mod http;
+pub mod page;
+pub mod report;
+pub mod server;
+pub mod stage;
+pub mod storm;
+pub mod trace;
+pub mod trial;
+pub mod verdict;

@@ -1,0 +1,121 @@
+//! Page: what the trials found, as one HTML file with its plots in it.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+/// Width and height of a plot, in its own units.
+const PLOT: (f64, f64) = (640.0, 220.0);
+
+/// Colours of lines, told apart by those who see few colours, too.
+const COLOURS: [&str; 4] = ["#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce"];
+
+/// What the trials ran on.
+pub fn machine() -> Value {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_once(':').map_or("", |(_, value)| value).trim().to_owned()
+    };
+    let cpu = read("/proc/cpuinfo");
+    json!({
+        "cpu": field(&cpu, "model name"),
+        "cores": cpu.lines().filter(|line| line.starts_with("processor")).count(),
+        "memory": field(&read("/proc/meminfo"), "MemTotal"),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+    })
+}
+
+/// The page of a report.
+pub fn draw(report: &Value) -> String {
+    let mut page = String::from(HEAD);
+    let machine = &report["machine"];
+    let facts = format!(
+        "seed {}, scale {}; {}, {} cores, {}, Linux {}",
+        report["seed"],
+        text(&report["scale"]),
+        text(&machine["cpu"]),
+        machine["cores"],
+        text(&machine["memory"]),
+        text(&machine["kernel"]),
+    );
+    _ = write!(page, "<h1>Proof</h1><p>{}</p>", escaped(&facts));
+    for trial in report["trials"].as_array().into_iter().flatten() {
+        draw_trial(&mut page, trial);
+    }
+    page
+}
+
+fn draw_trial(page: &mut String, trial: &Value) {
+    let wrongs = trial["wrongs_in_all"].as_u64().unwrap_or_default();
+    let (class, verdict) = if wrongs == 0 { ("good", "held") } else { ("bad", "broken") };
+    _ = write!(
+        page,
+        "<section><h2>{} <small>{}</small> <b class={class}>{verdict}</b></h2><table>",
+        escaped(text(&trial["id"])),
+        escaped(text(&trial["title"])),
+    );
+    for (name, value) in trial["figures"].as_object().into_iter().flatten() {
+        _ = write!(page, "<tr><td>{}<td class=n>{value}", escaped(name));
+    }
+    let took = trial["took_s"].as_f64().unwrap_or_default();
+    _ = write!(page, "<tr><td>seconds<td class=n>{took:.1}</table>");
+    for wrong in trial["wrongs"].as_array().into_iter().flatten() {
+        _ = write!(page, "<p class=bad>{}</p>", escaped(text(wrong)));
+    }
+    let lines: Vec<(String, Vec<(f64, f64)>)> =
+        serde_json::from_value::<std::collections::BTreeMap<_, _>>(trial["lines"].clone())
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+    if !lines.is_empty() {
+        draw_plot(page, &lines);
+    }
+    page.push_str("</section>");
+}
+
+fn draw_plot(page: &mut String, lines: &[(String, Vec<(f64, f64)>)]) {
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let most = |value: fn(&(f64, f64)) -> f64| points().map(value).fold(1e-9, f64::max);
+    let (x_max, y_max) = (most(|point| point.0), most(|point| point.1));
+    let (width, height) = PLOT;
+    _ = write!(page, "<svg viewBox='-60 -10 {} {}' role=img>", width + 70.0, height + 40.0);
+    _ = write!(page, "<path d='M0 0V{height}H{width}' class=axis />");
+    _ = write!(page, "<text x=-6 y=8 text-anchor=end>{}</text>", short(y_max));
+    _ = write!(page, "<text x={width} y={} text-anchor=end>{}</text>", height + 20.0, short(x_max));
+    for ((name, points), colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+        let places = points
+            .iter()
+            .map(|(x, y)| format!("{:.1},{:.1}", x / x_max * width, height - y / y_max * height));
+        let places: Vec<String> = places.collect();
+        _ = write!(page, "<polyline fill=none stroke='{colour}' points='{}'/>", places.join(" "));
+        _ = write!(page, "<title>{}</title>", escaped(name));
+    }
+    page.push_str("</svg><p class=key>");
+    for ((name, _), colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+        _ = write!(page, "<span style='color:{colour}'>{}</span> ", escaped(name));
+    }
+    page.push_str("</p>");
+}
+
+fn short(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+const HEAD: &str = "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>
+<title>Proof</title><style>
+body{font:15px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;color:#1c1917;background:#fff}
+h2{margin:2rem 0 .3rem;font-size:1.1rem}small{font-weight:400;color:#57534e}
+table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0}.n{text-align:right;font-variant-numeric:tabular-nums}
+.good{color:#4d7c0f}.bad{color:#b91c1c}.key span{margin-right:1rem}
+svg{width:100%}.axis{fill:none;stroke:#a8a29e}polyline{stroke-width:1.5}text{font-size:12px;fill:#57534e}
+@media(prefers-color-scheme:dark){body{color:#e7e5e4;background:#1c1917}small,text{color:#a8a29e;fill:#a8a29e}}
+</style>";

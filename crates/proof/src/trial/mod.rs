@@ -1,0 +1,11 @@
+//! Trials: what is done to a server, and what has to hold all the same.
+
+pub mod kicks;
+pub mod kills;
+pub mod power;
+pub mod sync;
+
+use crate::report::Trial;
+
+/// All of them, in the order of their names.
+pub const ALL: &[Trial] = &[kills::TRIAL, power::TRIAL, sync::TRIAL];

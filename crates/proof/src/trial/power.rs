@@ -1,0 +1,204 @@
+//! T02, power loss: a server on what a power cut leaves has everything that it acknowledged.
+//!
+//! A server runs below strace; from its trace the files are rebuilt as they may be after a cut at any call, and
+//! another server is started on each. (I1, I2, I6)
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::chance::Chance;
+use crate::client::{Client, message};
+use crate::disk::{Cut, Disk, Image};
+use crate::report::{Report, Trial};
+use crate::server::{PATIENCE, Place, wait_for};
+use crate::stage::Stage;
+use crate::trace::{self, Call, What};
+
+const ROOMS: [&str; 2] = ["attic", "garden"];
+const SENDERS: u64 = 4;
+
+/// Sends of one client that wait for an answer.
+const WINDOW: u64 = 8;
+
+/// Ids of two senders do not meet: an answer names its send without its connection.
+const IDS: u64 = 1_000_000;
+
+/// The trial.
+pub const TRIAL: Trial =
+    Trial { id: "T02", title: "power loss: unsynced writes dropped, reordered, torn", run };
+
+fn run(stage: &Stage, report: &mut Report) {
+    let (runs, images) = stage.scale((2, 60), (20, 5_000), (40, 20_000));
+    let mut chance = Chance::new(stage.seed);
+    let mut done = 0;
+    for run in 0..runs {
+        let traced = Traced::record(stage, &mut chance);
+        let wanted = images * (run + 1) / runs;
+        while done < wanted {
+            let cut = Cut::ALL[done as usize % Cut::ALL.len()];
+            traced.check(stage, cut, &mut chance, report);
+            done += 1;
+            stage.progress(&format!("{done} of {images} images"));
+        }
+    }
+    report.figure("runs", runs);
+    report.figure("images", done);
+}
+
+/// A run of a server, call by call.
+struct Traced {
+    calls: Vec<Call>,
+    /// The line on which the first message was acknowledged.
+    first_ack: usize,
+    lines: usize,
+    place: Place,
+}
+
+impl Traced {
+    fn record(stage: &Stage, chance: &mut Chance) -> Traced {
+        let place = stage.place().set("limits.send_per_second", 0);
+        let path = place.beside("trace");
+        let place = place.below(&trace::wrapper(&path));
+        let mut server = place.open();
+        let users: Vec<String> = (0..SENDERS).map(|n| format!("u{n}")).collect();
+        let names: Vec<&str> = users.iter().map(String::as_str).collect();
+        for room in ROOMS {
+            server.room(room, "group", &names);
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let threads: Vec<_> = (1..)
+            .zip(&users)
+            .map(|(number, user)| {
+                let client = Client::join(&server, user, &[]);
+                let (over, mut chance) = (over.clone(), Chance::new(chance.number()));
+                std::thread::spawn(move || talk(client, number * IDS, &over, &mut chance))
+            })
+            .collect();
+        // Long enough for some checkpoints to begin, short enough to be read.
+        let until = Instant::now() + Duration::from_millis(1500 + chance.below(500));
+        wait_for("the end of the run", PATIENCE, || Instant::now() >= until);
+        over.store(true, Ordering::Relaxed);
+        threads.into_iter().for_each(|thread| thread.join().expect("a sender does not panic"));
+        server.kill();
+        let text = trace::whole(&path);
+        let calls = trace::read(&text);
+        let lines = text.lines().count();
+        let first_ack = calls.iter().find(|call| !acks(call).is_empty());
+        let first_ack = first_ack.expect("something was acknowledged").begins;
+        Traced { calls, first_ack, lines, place }
+    }
+
+    /// Starts a server on what a cut at some call leaves, and looks for what is missing.
+    fn check(&self, stage: &Stage, cut: Cut, chance: &mut Chance, report: &mut Report) {
+        let span = (self.lines - self.first_ack) as u64;
+        let upto = self.first_ack + chance.below(span + 1) as usize;
+        let mut disk = Disk::default();
+        let mut acked = BTreeMap::new();
+        for call in self.calls.iter().take_while(|call| call.begins < upto) {
+            disk.follow(call, upto);
+            acked.extend(acks(call));
+        }
+        let what = format!("{cut:?} at line {upto}");
+        let image = disk.after(cut, chance);
+        let place = stage.place();
+        put(&self.place.data, &place.data, &image);
+        let Ok(mut server) = place.try_open() else {
+            return report.wrong(format!("{what}: does not start: {}", place.said()));
+        };
+        let mut there = BTreeMap::new();
+        for room in ROOMS {
+            match server.log(room) {
+                Ok(log) => read(&log, &mut there, &mut |wrong| {
+                    report.wrong(format!("{what}: {room}: {wrong}"));
+                }),
+                Err(error) => report.wrong(format!("{what}: {room}: {error}")),
+            }
+        }
+        for (id, seq) in &acked {
+            if there.get(id) != Some(seq) {
+                report.wrong(format!("{what}: c{id} was acked as {seq}, is {:?}", there.get(id)));
+            }
+        }
+        report.count("acks that were looked for", acked.len() as u64);
+        server.kill();
+    }
+}
+
+/// Says one message after the other until it is over.
+fn talk(mut client: Client, first: u64, over: &AtomicBool, chance: &mut Chance) {
+    let (mut said, mut answered) = (0, 0);
+    loop {
+        let is_over = over.load(Ordering::Relaxed);
+        if is_over && said == answered {
+            return;
+        }
+        while !is_over && said - answered < WINDOW {
+            let id = first + said;
+            let room = ROOMS[chance.below(ROOMS.len() as u64) as usize];
+            let mut send = message(room, &format!("c{id}"));
+            send["id"] = json!(id);
+            // Some fill a page of the database, some share one.
+            send["d"]["more"] = json!("x".repeat(chance.below(40).pow(2) as usize * 4));
+            client.say(&send.to_string());
+            said += 1;
+        }
+        client.find(|said| said["t"] == "ok");
+        answered += 1;
+    }
+}
+
+/// Ids and numbers of the sends that a call acknowledges.
+fn acks(call: &Call) -> Vec<(u64, u64)> {
+    let What::Say { bytes } = &call.what else { return Vec::new() };
+    let text = String::from_utf8_lossy(bytes);
+    let number = |text: &str| {
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        text[..end].parse::<u64>().ok()
+    };
+    text.split(r#"{"t":"ok","id":"#)
+        .skip(1)
+        .filter_map(|ok| {
+            let id = number(ok).filter(|id| *id >= IDS)?;
+            // What is cut off in the middle told nobody anything.
+            Some((id, number(ok.split_once(r#""seq":"#)?.1)?))
+        })
+        .collect()
+}
+
+/// Where each message stands; every hole is a wrong.
+fn read(log: &[String], there: &mut BTreeMap<u64, u64>, wrong: &mut dyn FnMut(String)) {
+    for (line, expected) in log.iter().zip(1..) {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+        if event["seq"] != expected {
+            wrong(format!("{} stands at {expected}", event["seq"]));
+        }
+        let id = event["cid"].as_str().and_then(|cid| cid.strip_prefix('c')?.parse().ok());
+        if let Some(id) = id
+            && there.insert(id, expected).is_some()
+        {
+            wrong(format!("c{id} is there twice"));
+        }
+    }
+}
+
+/// The data directory after the cut. What was written before the server was ready and is never written again
+/// is as the server left it.
+fn put(from: &Path, to: &Path, image: &Image) {
+    fs::create_dir_all(to).expect("a folder");
+    for name in ["secret", "admin.key"] {
+        fs::copy(from.join(name), to.join(name)).expect("a file of the server's");
+    }
+    for (path, bytes) in image {
+        let path = Path::new(path);
+        let name = path.file_name().expect("a file has a name");
+        if path.starts_with(from) && !name.to_string_lossy().ends_with("-shm") {
+            fs::write(to.join(name), bytes).expect("room for the image");
+        }
+    }
+}
