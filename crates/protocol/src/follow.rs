@@ -115,9 +115,11 @@ impl Follow {
 
     /// The application wants the room.
     pub fn open(&mut self) {
+        // What came while the room was closed was not handed over, though the server, which has not heard
+        // of it, counts it as delivered: only a `sub` brings it again.
+        let was_leaving = std::mem::take(&mut self.leaving);
         self.open = true;
-        self.leaving = false;
-        self.cause |= self.stand == Stand::Detached || self.unsub_out;
+        self.cause |= was_leaving || self.unsub_out || self.stand == Stand::Detached;
     }
 
     /// The application does not want the room any more.

@@ -10,11 +10,11 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use tertulia_protocol::Epoch;
 use tertulia_protocol::command::Position;
 use tertulia_protocol::follow::{Continuity, Follow, Say};
 use tertulia_protocol::heard::{self, Heard};
 use tertulia_protocol::reply::Attached;
+use tertulia_protocol::{Epoch, Role};
 
 /// What a command was for, to know its answer by.
 enum Asked {
@@ -310,6 +310,60 @@ fn the_delivery_rule_follows_every_transcript() {
         }
     }
     assert!(played > 0, "golden/client holds no transcript about following a room");
+}
+
+fn answer(epoch: Epoch, base: u64, upto: u64) -> Attached {
+    Attached {
+        epoch,
+        base,
+        upto,
+        head: upto,
+        first: 1,
+        n: 0,
+        role: Role::Member,
+        reset: false,
+        hole: false,
+        more: false,
+    }
+}
+
+/// A room that was followed to 41 and is attached.
+fn attached_at_41(epoch: Epoch) -> Follow {
+    let mut room = Follow::from(Some(Position { epoch, seq: 41 }));
+    room.open();
+    assert!(room.say(0).is_some());
+    room.subbed(&answer(epoch, 41, 41));
+    room
+}
+
+// No transcript can say this: a client of theirs speaks after every step.
+#[test]
+fn a_room_opened_again_before_its_unsub_was_said_misses_nothing() {
+    let epoch = Epoch::parse("e7").unwrap();
+    let mut room = attached_at_41(epoch);
+    room.close();
+    assert!(!room.event(42), "a closed room hears nothing");
+    room.open();
+    assert_eq!(room.say(0), Some(Say::Sub(Some(Position { epoch, seq: 41 }))));
+    room.subbed(&answer(epoch, 41, 42));
+    assert!(room.event(42) && room.event(43));
+    assert_eq!(room.say(0), None);
+}
+
+#[test]
+fn a_room_opened_again_while_its_sub_is_out_misses_nothing() {
+    let epoch = Epoch::parse("e7").unwrap();
+    let mut room = attached_at_41(epoch);
+    room.lag(0);
+    assert!(room.say(0).is_some());
+    room.close();
+    room.subbed(&answer(epoch, 41, 42));
+    assert!(!room.event(42), "a closed room hears nothing");
+    room.open();
+    assert_eq!(room.say(0), Some(Say::Sub(Some(Position { epoch, seq: 41 }))));
+    room.subbed(&answer(epoch, 41, 42));
+    assert!(room.event(42) && room.event(43));
+    assert_eq!(room.say(0), None);
 }
 
 #[test]

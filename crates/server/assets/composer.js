@@ -1,6 +1,5 @@
 // Where one writes: grows to six lines, Enter sends, Shift+Enter breaks, what was typed is never lost.
 
-const LINES = 6;
 const TYPING_EVERY_MS = 3_000;
 
 export class Composer {
@@ -19,7 +18,7 @@ export class Composer {
       this.submit();
     });
     field.addEventListener("input", () => {
-      this.grow();
+      this.mirror();
       this.draft(field.value);
       this.tellTyping();
     });
@@ -30,7 +29,16 @@ export class Composer {
     this.stopTyping();
     this.field.value = text;
     this.field.placeholder = placeholder;
-    this.grow();
+    this.mirror();
+  }
+
+  /** Brings back a message to be written anew, before what stands there already. */
+  bring(text) {
+    const { field } = this;
+    this.show([text, field.value].filter(Boolean).join("\n"), field.placeholder);
+    this.draft(field.value);
+    field.focus();
+    field.setSelectionRange(text.length, text.length);
   }
 
   submit() {
@@ -55,13 +63,9 @@ export class Composer {
     this.typedAt = 0;
   }
 
-  grow() {
-    const { field } = this;
-    field.style.height = "auto";
-    const style = getComputedStyle(field);
-    const most = parseFloat(style.lineHeight) * LINES + parseFloat(style.paddingTop) + parseFloat(style.paddingBottom);
-    field.style.height = `${Math.min(field.scrollHeight, most)}px`;
-    field.style.overflowY = field.scrollHeight > most ? "auto" : "hidden";
-    this.form.classList.toggle("empty", !field.value.trim());
+  /** The style sheet gives the field the size of this copy, so nothing is measured and no layout comes between. */
+  mirror() {
+    this.field.parentElement.dataset.text = this.field.value;
+    this.form.classList.toggle("empty", !this.field.value.trim());
   }
 }

@@ -10,7 +10,7 @@ export class RoomModel {
   constructor(id, me) {
     Object.assign(this, { id, me, name: id, status: "loading", code: null });
     this.role = null;
-    this.joined = false; //     was attached since the user opened it
+    this.joined = false; //     the user was in, since it was opened or before a reload
     this.pending = []; //       our own, not yet in the log: { key, cid, text, ts, by, state, code }
     this.unread = 0;
     this.line = null; //        unread begins after this seq
@@ -29,6 +29,11 @@ export class RoomModel {
     this.shown = []; //         what is on the screen, by seq
     this.changes = new Map(); // seq of a message -> its newest edit or deletion
     this.people = new Map(); //  user -> { seq, in }
+  }
+
+  /** The door was shut, before or after the user came in; `code` says why. */
+  get shut() {
+    return this.status === "refused" || this.status === "removed";
   }
 
   get hasOlder() {
@@ -85,8 +90,8 @@ export class RoomModel {
         return seq === 2 ? null : note(`${who(e.u ?? by)} joined`);
       case "leave": {
         this.meet(e.u ?? by, seq, false);
-        const out = e.why && e.why !== "leave" && e.why !== "left";
-        return note(out ? `${who(e.u ?? by)} ${e.u === this.me ? "were" : "was"} removed (${e.why})` : `${who(e.u ?? by)} left`);
+        const out = { kicked: "removed", banned: "banned" }[e.why];
+        return note(out ? `${who(e.u ?? by)} ${e.u === this.me ? "were" : "was"} ${out}` : `${who(e.u ?? by)} left`);
       }
       case "role":
         return note(`${who(e.u)} ${e.u === this.me ? "are" : "is"} now ${e.role}`);
@@ -154,7 +159,7 @@ export class RoomModel {
   // ---- storage ----
 
   save(position, outbox) {
-    const events = this.events.slice(-KEPT_EVENTS);
+    const events = this.shut ? [] : this.events.slice(-KEPT_EVENTS); // what may no longer be read is not kept
     return { ...position, low: events.length ? events[0].seq - 1 : this.last, first: this.first, n: this.n, name: this.name, events, outbox };
   }
 

@@ -98,6 +98,7 @@ function signOut(error, byToken) {
   for (const room of rooms.values()) room.keepNow();
   rooms.clear();
   chat = me = store = current = lost = null;
+  timeline.show(null);
   wasOffline = false;
   identity.set(null);
   titled();
@@ -208,8 +209,11 @@ function route() {
   current = /^[A-Za-z0-9._:-]{1,64}$/.test(id) ? rooms.get(id) ?? open(id) : null;
   if (left && left !== current) leave(left);
   document.body.dataset.view = current ? "room" : "rooms";
-  if (!current) return draw();
   fresh = 0;
+  if (!current) {
+    timeline.show(null);
+    return draw();
+  }
   // The line goes where reading stopped, once, when the room comes on the screen.
   current.model.line = current.model.unread && current.model.read ? current.model.read.seq : null;
   current.look();
@@ -225,7 +229,9 @@ const fine = () => matchMedia("(pointer: fine)").matches;
 function leave(room) {
   room.wanted = false;
   room.model.line = null;
-  if (room.model.status === "refused") rooms.delete(room.id); // a door that stayed shut
+  if (!room.model.shut) return;
+  room.keepNow();
+  rooms.delete(room.id);
 }
 
 addEventListener("hashchange", route);
@@ -253,9 +259,19 @@ const timeline = new Timeline({
     look();
     drawNewer();
   },
-  retry: (cid) => current.retry(cid),
-  discard: (cid) => current.discard(cid),
+  retry: (cid) => answered(() => current.retry(cid)),
+  discard: (cid) => answered(() => current.discard(cid)),
+  edit: (cid, text) => {
+    composer.bring(text);
+    current.discard(cid);
+  },
 });
+
+/** The button that was pressed goes, and the focus with it: on to the text. */
+function answered(act) {
+  act();
+  if (fine()) $("text").focus();
+}
 
 const composer = new Composer({
   form: $("composer"),
@@ -312,19 +328,19 @@ function drawNow() {
   drawState();
   titled();
   const { model } = current ?? {};
-  const shut = model && (model.status === "refused" || model.status === "removed");
+  const shut = Boolean(model?.shut);
   const loading = model?.status === "loading" || (model?.status === "open" && current.loading && !model.shown.length);
   $("room-name").textContent = model?.name ?? "";
   $("room-people").textContent = model ? peopleLine(model) : "";
   const closed = !model || shut || (loading && !model.joined && model.status === "loading" && !model.shown.length);
   const opens = $("composer").hidden && !closed;
   $("composer").hidden = closed;
-  if (opens) composer.grow();
   const free = [document.body, $("panel"), $("new-room")].some((el) => el === document.activeElement || (el !== document.body && el.contains(document.activeElement)));
   if (opens && fine() && free) $("text").focus();
   $("typing").hidden = !model || shut;
   $("text").placeholder = model ? `Message ${model.name}` : "";
   $("skeleton").hidden = !loading || model.shown.length > 0;
+  $("list").hidden = shut;
   $("list").classList.toggle("whole", Boolean(model && model.status === "open" && !model.hasOlder));
   drawPanel(model, loading);
   drawTyping();
@@ -360,8 +376,8 @@ function panelOf(model, loading) {
   if (!model) return ["Choose a room", "Or name a new one: rooms are made by opening them."];
   const { id, code, status } = model;
   if (status === "removed" && code === "not_found") return ["This room is gone", "It was deleted (not_found). Its messages are no longer kept."];
-  if (status === "removed" && code === "not_member") return ["You left this room", "New messages no longer reach you (not_member).", "Join again", () => current.join()];
-  if (status === "removed") return ["You were removed from this room", `New messages no longer reach you (${code}).`, "Ask to come back", () => current.join()];
+  if (status === "removed" && code === "not_member") return ["You are no longer in this room", "New messages no longer reach you (not_member).", "Join again", () => current.join()];
+  if (status === "removed") return ["You were removed from this room", `New messages no longer reach you (${code}).`, "Join again", () => current.join()];
   if (status === "refused" && code === "not_found") {
     const name = names.get(id) ?? id.charAt(0).toUpperCase() + id.slice(1);
     return [`There is no room “${name}” yet`, "Make it, then open the same name in another tab.", `Create ${name}`, () => current.create(name)];

@@ -9,6 +9,7 @@ import { RoomModel } from "/model.js";
 const SCREEN_EVENTS = 100;
 const TYPING_MS = 8_000;
 const SAVE_MS = 300;
+const RETRY_MS = 1_000;
 
 export class OpenRoom {
   /** `changed(room, what)` is called with `message`, `older`, `status`, `pending`, `typing` or `caught_up`. */
@@ -19,6 +20,7 @@ export class OpenRoom {
     this.model.read = store.read(id);
     const saved = store.room(id);
     if (saved) this.model.restore(saved);
+    this.model.joined = Boolean(saved); // only a room that one was in is stored
     this.model.recount();
     this.handle = chat.open(id, {
       position: saved?.epoch && { epoch: saved.epoch, last: saved.last },
@@ -131,7 +133,7 @@ export class OpenRoom {
   /** Loads the page of events above what is held. */
   async older() {
     const { model } = this;
-    if (this.loading || !model.hasOlder) return;
+    if (this.loading || !model.hasOlder || model.shut) return;
     this.loading = true;
     const upto = model.low;
     const after = Math.max(model.first - 1, upto - SCREEN_EVENTS);
@@ -146,6 +148,7 @@ export class OpenRoom {
       if (model.low === upto) this.changed(this, "older", model.prepend(events, after));
     } catch (error) {
       if (error.code === "trimmed") model.first = upto + 1;
+      else await new Promise((after) => setTimeout(after, error.retry_ms ?? RETRY_MS));
     } finally {
       this.loading = false;
       this.changed(this, "status");
@@ -198,6 +201,7 @@ export class OpenRoom {
   keepNow() {
     clearTimeout(this.keeping);
     this.keeping = null;
+    if (this.model.shut && this.model.code === "not_found") return this.store.dropRoom(this.id);
     const position = this.handle.position;
     if (position && this.model.low !== null) this.store.saveRoom(this.id, this.model.save(position, this.handle.outbox));
   }

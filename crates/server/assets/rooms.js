@@ -4,6 +4,7 @@ import { element } from "/timeline.js";
 
 const ROOMS_PAGE = 200;
 const ROOMS_LIVE = 100;
+const SHUT = { not_found: "Deleted", not_member: "You are no longer in it" };
 
 /** My rooms as the server lists them, at most as many as the page keeps live. */
 export async function myRooms(chat) {
@@ -36,12 +37,12 @@ export class RoomList {
   row(room, current) {
     const { id, model } = room;
     const latest = model.latest();
-    const preview = latest ? `${latest.by === model.me ? "You" : latest.by ?? ""}: ${latest.text}`.slice(0, 120) : model.n ? "" : "Nothing said yet";
+    const preview = model.shut ? SHUT[model.code] ?? "You were removed" : latest ? `${latest.by === model.me ? "You" : latest.by ?? ""}: ${latest.text}`.slice(0, 120) : model.n ? "" : "Nothing said yet";
     const unread = current ? 0 : model.unread;
     const face = [model.name, preview, unread, current].join("\u0001");
     const known = this.faces.get(id);
     if (known?.face === face) return known.row;
-    const link = element("a", { href: `#/${encodeURIComponent(id)}` }, element("strong", {}, model.name), element("span", { className: "preview" }, preview));
+    const link = element("a", { href: `#/${encodeURIComponent(id)}` }, element("strong", {}, model.name), preview && element("span", { className: "preview" }, preview));
     if (current) link.setAttribute("aria-current", "page");
     if (unread) link.append(element("span", { className: "badge" }, String(Math.min(unread, 999)), element("span", { className: "sr" }, " unread")));
     const row = element("li", {}, link);

@@ -2,37 +2,43 @@
 //
 // Only some hundreds of entries stand in the document however many the room holds, so a long room scrolls like a
 // short one. New messages never move what is being read: what is first on the screen stays where it is.
+//
+// The scroller counts from its end (`column-reverse`): 0 is the newest message, above it is negative. Whatever
+// changes its size or the list's, 0 stays 0, so the browser itself keeps the end and only a hand leaves it.
 
 import { grouped, hueOf, initialsOf } from "/model.js";
 
 const WINDOW = 300;
 const STEP = 100;
 const NEAR_PX = 800;
+const AT_END_PX = 32;
 const LONG_CHARS = 1500;
 const LONG_LINES = 24;
 
 export class Timeline {
   /** `older()` is called when the top comes near, `moved()` when the bottom was reached or left. */
-  constructor({ scroller, list, older, moved, retry, discard }) {
-    Object.assign(this, { scroller, list, older, moved, retry, discard });
+  constructor({ scroller, list, older, moved, retry, edit, discard }) {
+    Object.assign(this, { scroller, list, older, moved, retry, edit, discard });
     this.rows = new Map(); //  key -> { el, face }
     this.open = new Set(); //  long messages shown in full
     this.stuck = true; //      at the bottom, and staying there
     scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    new ResizeObserver(() => this.stuck && this.toEnd()).observe(scroller);
+    new ResizeObserver(() => this.scrolled()).observe(scroller); // a taller screen shows more
   }
 
-  /** Shows another room, at its end. */
+  /** Shows another room, at its end; `null` shows nothing. */
   show(model) {
     this.model = model;
     this.open.clear();
-    this.jump();
+    this.rows.clear();
+    this.list.replaceChildren();
+    if (model) this.jump();
   }
 
   /** Goes to the newest message. */
   jump() {
     this.stuck = true;
-    this.end = 0;
+    this.scroller.scrollTop = 0;
     this.from = Math.max(0, this.model.shown.length - STEP);
     this.to = this.model.shown.length;
     this.render();
@@ -42,7 +48,6 @@ export class Timeline {
   prepended(count) {
     this.from += count;
     this.to += count;
-    if (this.to - this.from < STEP) this.from = Math.max(0, this.to - STEP);
     this.render();
   }
 
@@ -65,11 +70,7 @@ export class Timeline {
   render() {
     if (!this.model) return;
     const { shown, pending } = this.model;
-    // A hand may have moved the list since the last scroll event.
-    if (this.stuck && this.scroller.scrollTop < this.end - 8 && this.below() >= 32) {
-      this.stuck = false;
-      this.moved();
-    }
+    this.notice(); // a hand may have moved the list since the last scroll event
     if (this.stuck) {
       this.to = shown.length;
       this.from = Math.max(Math.min(this.from, this.to), this.to - WINDOW, 0);
@@ -96,9 +97,8 @@ export class Timeline {
       else this.list.insertBefore(el, at);
       before = entry;
     }
-    if (this.stuck) this.toEnd();
-    else if (anchor) this.scroller.scrollTop += this.rows.get(anchor.key).el.getBoundingClientRect().bottom - anchor.bottom;
-    this.wantOlder();
+    if (anchor) this.scroller.scrollTop += this.rows.get(anchor.key).el.getBoundingClientRect().bottom - anchor.bottom;
+    this.fill();
   }
 
   /** The first row on the screen that stays. Its lower edge is the measure: a day or a name may come off its top. */
@@ -111,40 +111,43 @@ export class Timeline {
     return null;
   }
 
-  toEnd() {
-    this.scroller.scrollTop = this.scroller.scrollHeight;
-    this.end = this.scroller.scrollTop;
+  /** How much of the list is hidden below the screen, and above it. */
+  get below() {
+    return -this.scroller.scrollTop;
   }
 
-  below() {
-    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    return scrollHeight - scrollTop - clientHeight;
+  get above() {
+    const { scrollHeight, clientHeight } = this.scroller;
+    return scrollHeight - clientHeight - this.below;
+  }
+
+  /** Was the end left or reached? While it sticks, the newest may not be drawn yet. */
+  notice() {
+    const stuck = this.below < AT_END_PX && (this.stuck || this.to === this.model.shown.length);
+    if (stuck === this.stuck) return;
+    this.stuck = stuck;
+    this.moved();
   }
 
   scrolled() {
     if (!this.model) return;
-    const { scrollTop } = this.scroller;
-    const below = this.below();
-    // While it sticks, the newest may not be drawn yet, and a resize may come between our scroll and its event:
-    // only a hand that moves the list up lets go.
-    const stuck = below < 32 ? this.stuck || this.to === this.model.shown.length : this.stuck && scrollTop >= this.end - 8;
-    if (stuck !== this.stuck) {
-      this.stuck = stuck;
-      this.moved();
-    }
-    if (scrollTop < NEAR_PX && this.from > 0) {
-      this.from = Math.max(0, this.from - STEP);
-      if (!this.stuck) this.to = Math.min(this.to, this.from + WINDOW);
-      this.render();
-    } else if (below < NEAR_PX && this.to < this.model.shown.length) {
+    this.notice();
+    if (this.below < NEAR_PX && this.to < this.model.shown.length) {
       this.to = Math.min(this.model.shown.length, this.to + STEP);
       this.from = Math.max(this.from, this.to - WINDOW);
       this.render();
-    } else this.wantOlder();
+    } else this.fill();
   }
 
-  wantOlder() {
-    if (this.from === 0 && this.scroller.scrollTop < NEAR_PX && this.model.hasOlder) this.older();
+  /** Where the top is near more is shown, and what is not there is asked for; nobody has to scroll for it. */
+  fill() {
+    if (!this.scroller.clientHeight || this.above >= NEAR_PX) return;
+    const full = this.stuck && this.to - this.from >= WINDOW;
+    if (this.from > 0 && !full) {
+      this.from = Math.max(0, this.from - STEP);
+      if (!this.stuck) this.to = Math.min(this.to, this.from + WINDOW);
+      this.render();
+    } else if (this.from === 0 && this.model.hasOlder) this.older();
   }
 
   // ---- one row ----
@@ -184,29 +187,33 @@ export class Timeline {
     const tail = mine ? mark(entry.state ?? "sent") : "";
     if (entry.gone) body.append(element("p", { className: "text gone" }, "Message deleted"));
     else body.append(this.text(entry, tail));
-    if (entry.state === "failed") {
-      body.append(
-        element("p", { className: "failed" }, element("span", {}, failure(entry.code)),
-          element("button", { type: "button", onclick: () => this.retry(entry.cid) }, "Retry"),
-          element("button", { type: "button", onclick: () => this.discard(entry.cid) }, "Discard")),
-      );
-    }
+    if (entry.state === "failed") body.append(this.failed(entry));
     article.append(body);
     return article;
+  }
+
+  /** Why it was not sent, and what can be done: the same again only where that may end otherwise. */
+  failed({ cid, code, text }) {
+    const button = (label, onclick) => element("button", { type: "button", onclick }, label);
+    const again = code === "too_large" ? button("Edit", () => this.edit(cid, text)) : button("Retry", () => this.retry(cid));
+    return element("p", { className: "failed" }, element("span", {}, failure(code)), again, button("Discard", () => this.discard(cid)));
   }
 
   text(entry, tail) {
     const long = entry.text.length > LONG_CHARS || entry.text.split("\n").length > LONG_LINES;
     const clamped = long && !this.open.has(entry.key);
-    const p = element("p", { className: clamped ? "text clamped" : "text" }, ...linked(entry.text));
+    const p = element("p", { className: `text${tail && " own"}${clamped ? " clamped" : ""}`, dir: "auto" }, ...linked(entry.text));
     if (entry.edited) p.append(element("span", { className: "edited" }, " (edited)"));
-    if (!clamped && tail) p.append("\u00a0", tail); // the mark never stands on a line of its own
+    if (!clamped) p.append(tail);
     if (!long) return p;
     const toggle = () => {
+      const top = () => this.rows.get(entry.key).el.getBoundingClientRect().top;
+      const was = top();
       if (!this.open.delete(entry.key)) this.open.add(entry.key);
-      this.stuck = false;
       this.render();
+      this.scroller.scrollTop += top() - was; // it opens downwards
       this.scrolled();
+      this.rows.get(entry.key).el.querySelector(".long > button").focus({ preventScroll: true });
     };
     const button = element("button", { type: "button", onclick: toggle }, clamped ? "Show all" : "Show less");
     return element("div", { className: "long" }, p, button, clamped ? tail : "");
@@ -227,12 +234,13 @@ function linked(text) {
 
 const MARKS = { sending: "Sending", sent: "Sent", failed: "Not sent" };
 
+/** It adds no width, so no line breaks before it: the icon stands in the margin that `own` leaves. */
 function mark(state) {
   return element("span", { className: `mark ${state}`, title: MARKS[state] }, icon(`i-${state}`), element("span", { className: "sr" }, MARKS[state]));
 }
 
 const FAILURES = {
-  too_large: "Not sent: it is too long. Discard it and send it in parts.",
+  too_large: "Not sent: it is too long. Make it shorter, or send it in parts.",
   forbidden: "Not sent: your role does not allow it.",
   not_member: "Not sent: you are not in this room.",
   not_found: "Not sent: the room is gone.",

@@ -380,6 +380,46 @@ test("rooms that do not fit the hello are subscribed behind it", async () => {
   assert.deepEqual(new Set([...hello.rooms.map(([id]) => id), ...town.said("sub").map((s) => s.room)]).size, 400);
 });
 
+const at = (base, upto) => ({ epoch: "e7", base, upto, head: upto, first: 1, n: 0, role: "member" });
+const spoken = (seq) => ({ t: "ev", room: "r1", seq, k: "msg" });
+
+test("a room opened again before its unsub was said misses nothing", async () => {
+  const town = new Town();
+  const events = [];
+  const room = town.client.open("r1", { position: { epoch: "e7", last: 41 }, onEvent: (e) => events.push(e.seq) });
+  await town.welcome({ limits: { inflight: 1 }, rooms: { r1: at(41, 41) } });
+  room.send({ text: "takes the only place" }).catch(() => {});
+  room.close();
+  assert.deepEqual(town.said("unsub"), [], "no command is free to say it");
+  town.hears(spoken(42));
+  assert.deepEqual(events, [], "a closed room hears nothing");
+  town.client.open("r1");
+  town.hears({ t: "err", id: town.said("send")[0].id, code: "forbidden" });
+  for (const { id } of town.said("unsub")) town.hears({ t: "ok", id });
+  const [{ id, epoch, seq }] = town.said("sub");
+  assert.deepEqual([epoch, seq], ["e7", 41]);
+  for (const object of [{ t: "ok", id, ...at(41, 42) }, spoken(42), spoken(43)]) town.hears(object);
+  assert.deepEqual(events, [42, 43]);
+});
+
+test("a room opened again while its sub is out misses nothing", async () => {
+  const town = new Town();
+  const events = [];
+  const room = town.client.open("r1", { position: { epoch: "e7", last: 41 }, onEvent: (e) => events.push(e.seq) });
+  await town.welcome({ rooms: { r1: at(41, 41) } });
+  town.hears({ t: "lag", room: "r1" });
+  room.close();
+  town.hears({ t: "ok", id: town.said("sub")[0].id, ...at(41, 42) });
+  town.hears(spoken(42));
+  assert.deepEqual(events, [], "a closed room hears nothing");
+  town.client.open("r1");
+  town.hears({ t: "ok", id: town.said("unsub")[0].id });
+  const { id, epoch, seq } = town.said("sub")[1];
+  assert.deepEqual([epoch, seq], ["e7", 41]);
+  for (const object of [{ t: "ok", id, ...at(41, 42) }, spoken(42), spoken(43)]) town.hears(object);
+  assert.deepEqual(events, [42, 43]);
+});
+
 test("an application that throws does not stop the delivery", async (t) => {
   t.mock.method(console, "error", () => {});
   const town = new Town();

@@ -165,7 +165,7 @@ export async function startFake({ port = 0, dev = true } = {}) {
       case "ban": {
         if (!member) return err("not_member");
         const user = o.user ?? c.user;
-        const e = append(o.room, { by: c.user, k: "leave", u: user, why: o.op });
+        const e = append(o.room, { by: c.user, k: "leave", u: user, why: { leave: "left", kick: "kicked", ban: "banned" }[o.op] });
         room.members.delete(user);
         if (o.op === "ban") room.banned.add(user);
         for (const other of sockets) {
@@ -173,6 +173,11 @@ export async function startFake({ port = 0, dev = true } = {}) {
         }
         return ok({ seq: e.seq });
       }
+      case "del":
+        if (member !== "owner") return err(member ? "forbidden" : "not_found");
+        for (const c of sockets) if (c.rooms.delete(o.room)) c.say({ t: "drop", room: o.room, code: "not_found" });
+        rooms.delete(o.room);
+        return ok();
       case "get":
         return room ? ok({ id: o.room, kind: room.kind, name: room.name, epoch: room.epoch, head: room.log.length, n: room.n, role: member }) : err("not_found");
     }

@@ -47,6 +47,23 @@ test("a stored room comes back as it was", () => {
   assert.deepEqual(back.pending.map((p) => [p.text, p.state, p.code]), [["mine", "failed", "too_large"]]);
 });
 
+test("whoever left, was removed or was banned is told apart", () => {
+  const model = new RoomModel("r1", "ada");
+  model.clear(0);
+  const out = (seq, u, why) => model.append({ t: "ev", room: "r1", seq, ts: 1, by: "bob", k: "leave", u, why }).text;
+  assert.deepEqual([out(1, "eve", "left"), out(2, "eve", "kicked"), out(3, "ada", "banned"), out(4, "ada", "moved")], ["eve left", "eve was removed", "You were banned", "You left"]);
+});
+
+test("of a room that was shut no word is stored, but the place in it and what was not sent are", () => {
+  const model = new RoomModel("r1", "ada");
+  model.clear(0);
+  for (let seq = 1; seq <= 5; seq++) model.append(said(seq, "bob", String(seq)));
+  model.status = "removed";
+  const outbox = [{ cid: "c", d: { text: "mine" }, state: "failed", code: "not_member" }];
+  const saved = plain(model.save({ epoch: "e", last: 5 }, outbox));
+  assert.deepEqual([saved.events, saved.low, saved.last, saved.outbox], [[], 5, 5, outbox]);
+});
+
 test("lines of one sender within five minutes stand under one name", () => {
   const first = { by: "a", ts: 0 };
   assert.ok(grouped(first, { by: "a", ts: 299_999 }));

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 const BINARY = process.env.TERTULIA_BIN ?? new URL("../../../../target/debug/tertulia", import.meta.url).pathname;
-const READY_MS = 30_000;
+const READY_MS = 120_000; // a machine that does three things at once is slow, not wrong
 
 /** A folder that is gone with this process. */
 export function folder() {

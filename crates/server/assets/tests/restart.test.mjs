@@ -3,10 +3,9 @@
 
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
-import { chromium } from "playwright-core";
 import { startReal } from "./real-server.mjs";
+import { PATIENCE_MS, create, enter, say, signIn, startBrowser, texts } from "./visitor.mjs";
 
-const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const KILLS = 3;
 const ROOM = "attic";
 
@@ -14,7 +13,7 @@ let browser, server;
 
 before(async () => {
   server = await startReal();
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS });
+  browser = await startBrowser();
 });
 
 after(async () => {
@@ -24,41 +23,27 @@ after(async () => {
 
 async function visitor(name) {
   const page = await (await browser.newContext()).newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(server.url);
-  await page.getByLabel("Your name").fill(name);
-  await page.getByRole("button", { name: "Come in" }).click();
-  await online(page);
+  await signIn(page, name);
   return page;
 }
 
-async function enter(page, room) {
-  await page.getByLabel("Create or open a room").fill(room);
-  await page.keyboard.press("Enter");
-}
-
 const online = (page) => page.locator('.state[data-state="online"] >> visible=true').waitFor();
-
-/** What is on the screen, without the hidden word of a mark. */
-const texts = async (page) => (await page.locator("#list .text").allInnerTexts()).map((text) => text.replace(/\s*(Sending|Sent|Not sent)$/, ""));
 
 /** Waits until the page has at least as many messages and none of them is on its way. */
 const settled = (page, count) => page.waitForFunction((n) => document.querySelectorAll("#list .text").length >= n && !document.querySelector("#list .mark.sending"), count);
 
 test("a server that is killed again and again loses nothing and doubles nothing", async () => {
   const ada = await visitor("ada");
-  await enter(ada, ROOM);
-  await ada.getByRole("button", { name: `Create ${ROOM}` }).click();
-  await ada.getByRole("heading", { name: "Nothing said yet" }).waitFor();
+  await create(ada, ROOM);
   const bob = await visitor("bob");
   await enter(bob, ROOM);
-  await bob.getByLabel("Message", { exact: true }).waitFor();
 
   const said = { ada: [], bob: [] };
   const says = async (name, text) => {
     said[name].push(text);
-    const page = name === "ada" ? ada : bob;
-    await page.getByLabel("Message", { exact: true }).fill(text);
-    await page.keyboard.press("Enter");
+    await say(name === "ada" ? ada : bob, text);
   };
   const all = () => said.ada.length + said.bob.length;
 
