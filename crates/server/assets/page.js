@@ -259,8 +259,8 @@ const timeline = new Timeline({
     look();
     drawNewer();
   },
-  retry: (cid) => answered(() => current.retry(cid)),
-  discard: (cid) => answered(() => current.discard(cid)),
+  retry: (cid) => pressed(() => current.retry(cid)),
+  discard: (cid) => pressed(() => current.discard(cid)),
   edit: (cid, text) => {
     composer.bring(text);
     current.discard(cid);
@@ -268,7 +268,7 @@ const timeline = new Timeline({
 });
 
 /** The button that was pressed goes, and the focus with it: on to the text. */
-function answered(act) {
+function pressed(act) {
   act();
   if (fine()) $("text").focus();
 }
@@ -375,7 +375,7 @@ function drawPanel(model, loading) {
 function panelOf(model, loading) {
   if (!model) return ["Choose a room", "Or name a new one: rooms are made by opening them."];
   const { id, code, status } = model;
-  if (status === "removed" && code === "not_found") return ["This room is gone", "It was deleted (not_found). Its messages are no longer kept."];
+  if (status === "removed" && code === "not_found") return ["This room is gone", "It was deleted, or closed to you (not_found)."];
   if (status === "removed" && code === "not_member") return ["You are no longer in this room", "New messages no longer reach you (not_member).", "Join again", () => current.join()];
   if (status === "removed") return ["You were removed from this room", `New messages no longer reach you (${code}).`, "Join again", () => current.join()];
   if (status === "refused" && code === "not_found") {

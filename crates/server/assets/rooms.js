@@ -4,7 +4,7 @@ import { element } from "/timeline.js";
 
 const ROOMS_PAGE = 200;
 const ROOMS_LIVE = 100;
-const SHUT = { not_found: "Deleted", not_member: "You are no longer in it" };
+const SHUT = { not_found: "It is gone", not_member: "You are no longer in it" };
 
 /** My rooms as the server lists them, at most as many as the page keeps live. */
 export async function myRooms(chat) {
@@ -36,8 +36,7 @@ export class RoomList {
 
   row(room, current) {
     const { id, model } = room;
-    const latest = model.latest();
-    const preview = model.shut ? SHUT[model.code] ?? "You were removed" : latest ? `${latest.by === model.me ? "You" : latest.by ?? ""}: ${latest.text}`.slice(0, 120) : model.n ? "" : "Nothing said yet";
+    const preview = previewOf(model);
     const unread = current ? 0 : model.unread;
     const face = [model.name, preview, unread, current].join("\u0001");
     const known = this.faces.get(id);
@@ -50,4 +49,12 @@ export class RoomList {
     this.faces.set(id, { row, face });
     return row;
   }
+}
+
+/** One line under a room's name: what was said last, or why nothing more comes. */
+function previewOf(model) {
+  if (model.shut) return SHUT[model.code] ?? "You were removed";
+  const latest = model.latest();
+  if (!latest) return model.n ? "" : "Nothing said yet";
+  return `${latest.by === model.me ? "You" : latest.by ?? ""}: ${latest.text}`.slice(0, 120);
 }
