@@ -1,5 +1,9 @@
 //! Trials: what is done to a server, and what has to hold all the same.
 
+pub mod acks;
+pub mod calls;
+pub mod flips;
+pub mod hot_room;
 pub mod kicks;
 pub mod kills;
 pub mod power;
@@ -8,4 +12,12 @@ pub mod sync;
 use crate::report::Trial;
 
 /// All of them, in the order of their names.
-pub const ALL: &[Trial] = &[kills::TRIAL, power::TRIAL, sync::TRIAL];
+pub const ALL: &[Trial] = &[
+    kills::TRIAL,
+    power::TRIAL,
+    sync::TRIAL,
+    calls::TRIAL,
+    acks::TRIAL,
+    hot_room::TRIAL,
+    flips::TRIAL,
+];

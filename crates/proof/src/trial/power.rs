@@ -34,7 +34,7 @@ pub const TRIAL: Trial =
     Trial { id: "T02", title: "power loss: unsynced writes dropped, reordered, torn", run };
 
 fn run(stage: &Stage, report: &mut Report) {
-    let (runs, images) = stage.scale((2, 60), (20, 5_000), (40, 20_000));
+    let (runs, images) = stage.scale((2, 40), (20, 5_000), (40, 20_000));
     let mut chance = Chance::new(stage.seed);
     let mut done = 0;
     for run in 0..runs {

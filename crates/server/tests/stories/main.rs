@@ -19,6 +19,7 @@ mod slow;
 mod starts;
 mod sync;
 mod tokens;
+mod trials;
 
 use std::path::Path;
 

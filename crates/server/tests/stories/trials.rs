@@ -1,0 +1,43 @@
+//! Trials: the short form of each, which `tertulia-proof` runs for longer.
+
+use std::path::PathBuf;
+
+use tertulia_proof::chance::seed;
+use tertulia_proof::report::Trial;
+use tertulia_proof::stage::{Scale, Stage};
+use tertulia_proof::trial::{acks, calls, flips, hot_room, power};
+
+#[track_caller]
+fn holds(trial: &Trial) {
+    let server = PathBuf::from(env!("CARGO_BIN_EXE_tertulia"));
+    let shown = Box::new(|_: &str| ());
+    let stage = Stage { server, scale: Scale::Short, seed: seed(), fault: None, shown };
+    let report = trial.report(&stage);
+    eprintln!("{}", report.line(trial));
+    assert_eq!(report.wrongs(), Vec::<String>::new());
+}
+
+#[test]
+fn t02_a_power_cut_takes_nothing_that_was_acknowledged() {
+    holds(&power::TRIAL);
+}
+
+#[test]
+fn t04_a_system_call_that_fails_is_no_ack() {
+    holds(&calls::TRIAL);
+}
+
+#[test]
+fn t07_a_lost_ack_is_told_again() {
+    holds(&acks::TRIAL);
+}
+
+#[test]
+fn t08_everyone_in_a_hot_room_hears_the_same() {
+    holds(&hot_room::TRIAL);
+}
+
+#[test]
+fn t26_a_turned_bit_is_noticed() {
+    holds(&flips::TRIAL);
+}
