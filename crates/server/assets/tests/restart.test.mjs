@@ -4,7 +4,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { startReal } from "./real-server.mjs";
-import { PATIENCE_MS, create, enter, say, signIn, startBrowser, texts } from "./visitor.mjs";
+import { PATIENCE_MS, STORY_MS, create, enter, say, signIn, startBrowser, texts } from "./visitor.mjs";
 
 const KILLS = 3;
 const ROOM = "attic";
@@ -34,7 +34,7 @@ const online = (page) => page.locator('.state[data-state="online"] >> visible=tr
 /** Waits until the page has at least as many messages and none of them is on its way. */
 const settled = (page, count) => page.waitForFunction((n) => document.querySelectorAll("#list .text").length >= n && !document.querySelector("#list .mark.sending"), count);
 
-test("a server that is killed again and again loses nothing and doubles nothing", async () => {
+test("a server that is killed again and again loses nothing and doubles nothing", { timeout: STORY_MS }, async () => {
   const ada = await visitor("ada");
   await create(ada, ROOM);
   const bob = await visitor("bob");

@@ -13,6 +13,7 @@ const SHOTS = new URL("../../../../target/screenshots/", import.meta.url).pathna
 const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const WIDTHS = { 360: 740, 768: 900, 1280: 800 };
 export const PATIENCE_MS = 120_000; // a machine that does three things at once is slow, not wrong
+export const STORY_MS = 15 * 60_000; // a whole test; what hangs is told, too
 
 export const startBrowser = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGS });
 
