@@ -290,9 +290,9 @@ impl Seat {
             self.outbox.allow(welcome.inflight);
             match welcome.rooms.remove(&*self.room) {
                 Some(Ok(attached)) => self.subbed(&attached, book),
-                Some(Err(code)) => {
-                    self.last_err = Some(code.into());
-                    self.follow.refused(None, book.now_ms());
+                Some(Err(denied)) => {
+                    self.last_err = Some(denied.code.into());
+                    self.follow.refused(denied.retry_ms, book.now_ms());
                 }
                 None => {}
             }

@@ -322,8 +322,10 @@ impl Member {
                     let kept = self.seat(&room).follow.subbed(&attached);
                     self.check_continuity(&room, kept);
                 }
-                Err(code) if code == "unavailable" => self.seat(&room).follow.refused(Some(0), 0),
-                Err(code) => self.complaints.push(format!("{room} is lost: {code}")),
+                Err(denied) if denied.retry_ms.is_some() => {
+                    self.seat(&room).follow.refused(Some(0), 0);
+                }
+                Err(denied) => self.complaints.push(format!("{room} is lost: {denied:?}")),
             }
         }
     }

@@ -127,7 +127,16 @@ pub struct HelloOk<'a> {
     /// Bounds.
     pub limits: Promised,
     /// What became of each room that was asked for.
-    pub rooms: &'a [(RoomId, Result<Attached, Code>)],
+    pub rooms: &'a [(RoomId, Result<Attached, Denied>)],
+}
+
+/// Why a room of a `hello` is not heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Denied {
+    /// What is in the way.
+    pub code: Code,
+    /// When to ask again; absent if asking again is of no use.
+    pub retry_ms: Option<u64>,
 }
 
 impl HelloOk<'_> {
@@ -161,7 +170,10 @@ impl HelloOk<'_> {
                 for (room, result) in self.rooms {
                     line = line.put(room.as_str(), |out| match result {
                         Ok(attached) => attached.put_fields(Line::open(out)).end(),
-                        Err(code) => Line::open(out).word("code", code.as_str()).end(),
+                        Err(denied) => Line::open(out)
+                            .word("code", denied.code.as_str())
+                            .maybe_number("retry_ms", denied.retry_ms)
+                            .end(),
                     });
                 }
                 line.end();

@@ -170,7 +170,7 @@ impl Reader {
         for (room, result) in answer.welcome().unwrap().rooms {
             match result {
                 Ok(attached) => self.subbed(&room, &attached),
-                Err(_) => self.room(&room).refused(None, now_ms),
+                Err(denied) => self.room(&room).refused(denied.retry_ms, now_ms),
             }
         }
     }

@@ -229,7 +229,11 @@ impl Hub {
             let listeners = self.note(&news);
             let news = Arc::new(news);
             for (shard, inputs) in inputs.iter_mut().enumerate() {
-                if listeners & (1 << shard) != 0 && self.inboxes[shard].has_room_for_news() {
+                if listeners & (1 << shard) == 0 {
+                    continue;
+                }
+                // Whoever was removed is told always: comparing heads would not show it.
+                if self.inboxes[shard].has_room_for_news() || !news.removals.is_empty() {
                     inputs.push(Input::News(news.clone()));
                 }
             }

@@ -58,8 +58,9 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Standings`], in its order.
     Standings(Vec<Known>),
-    /// To [`Question::Pages`], in its order: each page holds at least the first event of its range. Behind
-    /// as many bytes as a hello may replay there are no more pages: who still wants them asks again.
+    /// To [`Question::Pages`], in its order and at least one: each page holds at least the first event of its
+    /// range. Left out are rooms that cannot be read, and all behind as many bytes as a hello may replay: who
+    /// still wants them asks again.
     Pages(Vec<(RoomNo, Arc<Slab>)>),
     /// To [`Question::RoomsOf`].
     RoomsOf {
@@ -99,7 +100,7 @@ pub fn answer(
 ) -> (Answer, Option<Error>) {
     let found = match question {
         Question::Standings { user, rooms } => standings(reader, cache, user, rooms),
-        Question::Pages(ranges) => pages(reader, ranges, gauge),
+        Question::Pages(ranges) => return pages(reader, ranges, gauge),
         Question::RoomsOf { user, grants, after, limit } => {
             rooms_of(reader, user, grants, after.as_ref(), *limit)
         }
@@ -128,22 +129,30 @@ fn standings(
     Ok(Answer::Standings(known))
 }
 
-fn pages(reader: &mut Reader, ranges: &[Range], gauge: &Gauge) -> Result<Answer, Error> {
-    let mut pages = Vec::with_capacity(ranges.len());
+/// One room that is gone or damaged does not keep the others from being read.
+fn pages(reader: &mut Reader, ranges: &[Range], gauge: &Gauge) -> (Answer, Option<Error>) {
+    let (mut pages, mut wrong) = (Vec::with_capacity(ranges.len()), None);
     let mut bytes_left = HELLO_REPLAY_BYTES_MAX;
     for range in ranges {
         if bytes_left == 0 {
             break;
         }
-        let page = match page(reader, *range) {
-            // Not a loss: the room was deleted meanwhile, and its rows are being cleaned away.
-            Err(Error::Damaged(_)) if !reader.has_room(range.room)? => return Ok(Answer::Failed),
-            page => page?.finish(gauge),
-        };
-        bytes_left = bytes_left.saturating_sub(page.bytes().len());
-        pages.push((range.room, page));
+        match page(reader, *range) {
+            Ok(page) => {
+                let page = page.finish(gauge);
+                bytes_left = bytes_left.saturating_sub(page.bytes().len());
+                pages.push((range.room, page));
+            }
+            Err(error @ Error::Damaged(_)) => match reader.has_room(range.room) {
+                // Not a loss: the room was deleted meanwhile, and its rows are being cleaned away.
+                Ok(false) => {}
+                Ok(true) => wrong = Some(error),
+                Err(error) => return (Answer::Failed, Some(error)),
+            },
+            Err(error) => return (Answer::Failed, Some(error)),
+        }
     }
-    Ok(Answer::Pages(pages))
+    if pages.is_empty() { (Answer::Failed, wrong) } else { (Answer::Pages(pages), wrong) }
 }
 
 /// One page. Every range ends at or before a head that was committed, so an empty one is a loss.
@@ -275,7 +284,7 @@ mod tests {
         let mut writer = store.writer().unwrap();
         writer.commit(&Changes { gone: vec![RoomNo(2)], ..Changes::default() }).unwrap();
         while writer.sweep(0).unwrap() {}
-        assert_eq!(pages_of(&store, vec![whole(1), whole(2)]), None);
-        assert_eq!(pages_of(&store, vec![whole(1)]), Some(vec![(1, 2)]));
+        assert_eq!(pages_of(&store, vec![whole(2)]), None);
+        assert_eq!(pages_of(&store, vec![whole(2), whole(1)]), Some(vec![(1, 2)]));
     }
 }

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use tertulia_protocol::Code;
+use tertulia_protocol::reply::Denied;
 
 /// Why something was not done. The `Display` text is for the client's log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +72,11 @@ const ORDER_RETRY_MS: u64 = 50;
 impl Refusal {
     /// What was to be read could not be read.
     pub const NO_ANSWER: Refusal = Refusal::Unavailable("the database does not answer, try again");
+
+    /// The same for a room of a `hello`.
+    pub fn denied(&self) -> Denied {
+        Denied { code: self.code(), retry_ms: self.retry_ms() }
+    }
 
     /// The stable word.
     pub fn code(&self) -> Code {

@@ -4,6 +4,9 @@ use smallvec::SmallVec;
 use tertulia_protocol::UserId;
 use tertulia_protocol::limits::TYPING_NAMES_MAX;
 
+/// Most who are kept, those who stopped a moment ago included.
+const KEPT_MAX: usize = 2 * TYPING_NAMES_MAX;
+
 /// Who types: at most a handful, each for a while.
 #[derive(Default)]
 pub(crate) struct Typing(SmallVec<[Typist; 0]>);
@@ -28,25 +31,22 @@ impl Typing {
         until_ms: u64,
         every_ms: u64,
     ) -> bool {
+        let is_full = self.users().count() >= TYPING_NAMES_MAX;
+        let is_packed = self.0.len() >= KEPT_MAX;
         let known = self.0.iter_mut().find(|typist| typist.user == *user);
         match (on, known) {
-            (true, Some(typist)) if now_ms < typist.said_ms + every_ms => false,
             (false, known) => known.is_some_and(|typist| std::mem::take(&mut typist.types)),
-            (true, Some(typist)) => {
+            (true, Some(typist)) if now_ms < typist.said_ms + every_ms => false,
+            (true, Some(typist)) if typist.types || !is_full => {
                 (typist.said_ms, typist.until_ms, typist.types) = (now_ms, until_ms, true);
                 true
             }
-            (true, None) => {
-                let typist = Typist { user: user.clone(), said_ms: now_ms, until_ms, types: true };
-                if self.0.len() < TYPING_NAMES_MAX {
-                    self.0.push(typist);
-                } else if let Some(stopped) = self.0.iter_mut().find(|typist| !typist.types) {
-                    *stopped = typist;
-                } else {
-                    return false;
-                }
+            (true, None) if !is_full && !is_packed => {
+                let user = user.clone();
+                self.0.push(Typist { user, said_ms: now_ms, until_ms, types: true });
                 true
             }
+            (true, _) => false,
         }
     }
 
@@ -107,6 +107,12 @@ mod tests {
         assert!(typing.set(&names[2], false, 1, 8001, 3000));
         assert!(!typing.expire(2, 3000));
         assert!(typing.set(&names[5], true, 2, 8002, 3000));
-        assert!(typing.users().eq(&users("ada bob fay dan eve")));
+        assert!(typing.users().eq(&users("ada bob dan eve fay")));
+        // However they take turns, each is heard of once on and once off.
+        assert!(typing.set(&names[5], false, 3, 8003, 3000));
+        assert!(!typing.set(&names[2], true, 4, 8004, 3000));
+        assert!(!typing.set(&names[5], true, 5, 8005, 3000));
+        assert!(!typing.expire(3001, 3000));
+        assert!(typing.set(&names[2], true, 3001, 8004, 3000));
     }
 }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use tertulia_store::Store;
+use tertulia_store::{Error, Store};
 use tracing::{error, warn};
 
 /// What makes the write-ahead log grow now may be over by then.
@@ -19,10 +19,12 @@ pub(crate) fn check(store: &Store) {
             Ok(Some(found)) => {
                 return found.iter().for_each(|what| error!("the database is damaged: {what}"));
             }
-            Ok(None) => thread::sleep(AGAIN_AFTER),
+            Err(error @ Error::Damaged(_)) => return error!("the database is damaged: {error}"),
             Err(error) => {
-                return warn!(error.kind = error.kind(), "the database was not checked: {error}");
+                warn!(error.kind = error.kind(), "the database was not checked: {error}");
+                thread::sleep(AGAIN_AFTER);
             }
+            Ok(None) => thread::sleep(AGAIN_AFTER),
         }
     }
     warn!(

@@ -189,6 +189,7 @@ impl Server {
             batch_max: limits.commit_batch,
             fails: app.health.store_fails().clone(),
             stop: Arc::default(),
+            damage: None,
         };
         let stop_committer = committing.stop.clone();
         let committer = spawn("committer", move || committing.run())?;

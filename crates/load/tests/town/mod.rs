@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tertulia_protocol::command::{self, Command, CommandId, Send, Sub};
 use tertulia_protocol::event::{Content, Event};
 use tertulia_protocol::frame::{Decoder, Input, Message, Side, put_text};
-use tertulia_protocol::reply::{Attached, HelloOk, Promised, Stored, put_err};
+use tertulia_protocol::reply::{Attached, Denied, HelloOk, Promised, Stored, put_err};
 use tertulia_protocol::{Cid, Code, Epoch, Role, RoomId, SessionId, UserId};
 
 /// What the town does wrong, to one listener, once.
@@ -247,7 +247,7 @@ impl Guest {
         }
     }
 
-    fn welcome(&self, id: CommandId, rooms: &[(RoomId, Result<Attached, Code>)]) {
+    fn welcome(&self, id: CommandId, rooms: &[(RoomId, Result<Attached, Denied>)]) {
         let limits = Promised {
             frame: 65_536,
             msg: 16_384,

@@ -342,8 +342,17 @@ pub struct Welcome<'a> {
     pub ping_s: u64,
     /// Most commands without an answer.
     pub inflight: u64,
-    /// What became of each room that was asked for: the answer to its `sub`, or the code of its refusal.
-    pub rooms: BTreeMap<String, Result<Attached, Cow<'a, str>>>,
+    /// What became of each room that was asked for: the answer to its `sub`, or its refusal.
+    pub rooms: BTreeMap<String, Result<Attached, Denied<'a>>>,
+}
+
+/// Why a room of a `hello` is not heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Denied<'a> {
+    /// A stable word; one that is unknown says nothing more than `retry_ms` does.
+    pub code: Cow<'a, str>,
+    /// When to ask again; absent if asking again is of no use.
+    pub retry_ms: Option<u64>,
 }
 
 /// Epoch and newest event of each attached room.
@@ -372,7 +381,10 @@ impl<'a> Answer<'a> {
         for (room, raw) in inner::<BTreeMap<String, &RawValue>>("rooms", fields.rooms)? {
             let room_fields: Fields<'a> = object(raw.get())?;
             let result = match Field("code", room_fields.code).text()? {
-                Some(code) => Err(code),
+                Some(code) => {
+                    let retry_ms = Field("retry_ms", room_fields.retry_ms).count()?;
+                    Err(Denied { code, retry_ms })
+                }
                 None => Ok(room_fields.attached()?),
             };
             rooms.insert(room, result);
@@ -542,7 +554,8 @@ mod tests {
         assert_eq!(hello.id, Some(1));
         let welcome = hello.welcome().unwrap();
         assert_eq!((welcome.ping_s, welcome.inflight), (25, 64));
-        assert_eq!(welcome.rooms["r2"], Err("not_found".into()));
+        let denied = Denied { code: "not_found".into(), retry_ms: None };
+        assert_eq!(welcome.rooms["r2"], Err(denied));
         let attached = welcome.rooms["r1"].as_ref().unwrap();
         assert_eq!((attached.base, attached.upto, attached.more), (41, 57, true));
 

@@ -5,7 +5,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tertulia_protocol::event::{Content, Event, Why};
 use tertulia_protocol::heard::{self, Answer, Heard};
-use tertulia_protocol::reply::{self, Attached, HelloOk, LogOk, Promised, RoomShown, Stored};
+use tertulia_protocol::reply::{
+    self, Attached, Denied, HelloOk, LogOk, Promised, RoomShown, Stored,
+};
 use tertulia_protocol::{
     AppKind, Body, Cid, Close, Code, Epoch, Role, RoomId, RoomKind, SessionId, UserId,
 };
@@ -203,8 +205,12 @@ impl Fields {
             .into_iter()
             .map(|room| {
                 let answer = asked.inner(room);
-                let result =
-                    if answer.has("code") { Err(answer.code()) } else { Ok(answer.attached()) };
+                let result = if answer.has("code") {
+                    let retry_ms = answer.0.get("retry_ms").and_then(Value::as_u64);
+                    Err(Denied { code: answer.code(), retry_ms })
+                } else {
+                    Ok(answer.attached())
+                };
                 (RoomId::parse(room).unwrap(), result)
             })
             .collect();
@@ -361,7 +367,11 @@ fn answered(
             .iter()
             .map(|(room, result)| {
                 let result = result.as_ref().map(attached);
-                (room.clone(), result.unwrap_or_else(|code| json!({"code": code})))
+                let refused = |denied: &heard::Denied<'_>| match denied.retry_ms {
+                    Some(ms) => json!({"code": denied.code, "retry_ms": ms}),
+                    None => json!({"code": denied.code}),
+                };
+                (room.clone(), result.unwrap_or_else(refused))
             })
             .collect();
         assert_eq!(expected["limits"]["inflight"], json!(welcome.inflight));

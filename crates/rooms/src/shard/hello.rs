@@ -4,7 +4,7 @@
 //! speaks before the old one is gone.
 
 use tertulia_protocol::command::{CommandId, Hello};
-use tertulia_protocol::reply::{self, HelloOk, Promised};
+use tertulia_protocol::reply::{self, Denied, HelloOk, Promised};
 use tertulia_protocol::{Close, Code, Role, RoomId, SessionId};
 
 use super::connection::{State, Who};
@@ -86,12 +86,13 @@ impl Shard {
         let ping_s = u64::from(connection.ping_s);
         let who = connection.who.as_ref().expect("the seat was taken");
         let (user, session) = (who.user.clone(), who.session);
-        let mut rooms: Vec<(RoomId, Result<reply::Attached, Code>)> = Vec::new();
+        let mut rooms: Vec<(RoomId, Result<reply::Attached, Denied>)> = Vec::new();
         for (sub, one) in subs.iter().zip(&settled) {
-            let result = one.as_ref().map(|ready| ready.attached()).map_err(Refusal::code);
+            let result = one.as_ref().map(|ready| ready.attached()).map_err(Refusal::denied);
             rooms.push((sub.room.clone(), result));
         }
-        rooms.extend(refused.into_iter().map(|sub| (sub.room, Err(Code::TooManyRooms))));
+        let too_many = Denied { code: Code::TooManyRooms, retry_ms: None };
+        rooms.extend(refused.into_iter().map(|sub| (sub.room, Err(too_many))));
         let (now, limits) = (ports.wall_ms(), self.promised());
         self.reply(place, |out| {
             let feat = &FEATURES;

@@ -318,7 +318,10 @@ impl Shard {
 impl Hand {
     fn take(&mut self, answer: Answer) {
         match answer {
-            Answer::Standings(known) => self.known = known,
+            Answer::Standings(known) => {
+                self.known.retain(|old| known.iter().all(|new| new.id != old.id));
+                self.known.extend(known);
+            }
             Answer::Pages(pages) => self.pages.extend(pages),
             Answer::RoomsOf { rooms, more } => self.rooms = Some((rooms, more)),
             Answer::Identity(verdict) => self.verdict = Some(verdict),

@@ -40,9 +40,6 @@ const FAIR_CLOSES: [Close; 10] = [
     Close::Normal,
 ];
 
-/// A refusal inside `hello` carries no time, so the client has its own.
-const RETRY_MS: u64 = 500;
-
 impl Client {
     /// Bytes from the server.
     pub(crate) fn hear(&mut self, mut bytes: Vec<u8>, hearing: &mut Hearing<'_>) {
@@ -191,9 +188,8 @@ impl Client {
         for (room, from) in rooms {
             match welcome.rooms.get(room) {
                 Some(Ok(attached)) => self.subbed(line, room, *from, None, attached, hearing),
-                Some(Err(code)) => {
-                    let retry_ms = (code == "unavailable").then_some(RETRY_MS);
-                    self.place(room).follow.refused(retry_ms, hearing.now_ms);
+                Some(Err(denied)) => {
+                    self.place(room).follow.refused(denied.retry_ms, hearing.now_ms);
                 }
                 None => hearing.model.fault(|| format!("{room} is not in the answer to hello")),
             }

@@ -62,6 +62,15 @@ impl SqliteWriter {
         }
     }
 
+    /// What has to be so before anything is written.
+    fn make_way(&mut self) -> Result<(), Error> {
+        self.is_in_place()?;
+        if self.wal_bytes.load(Ordering::Relaxed) > WAL_BYTES_FULL {
+            self.restart_log()?;
+        }
+        Ok(())
+    }
+
     /// Starts the log over, if nobody looks at it: a backup may, for long, and nobody waits for that.
     ///
     /// Errors: [`Error::Busy`] when the log has reached its bound and still cannot be started over.
@@ -121,10 +130,7 @@ impl Write for SqliteWriter {
     }
 
     fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
-        self.is_in_place()?;
-        if self.wal_bytes.load(Ordering::Relaxed) > WAL_BYTES_FULL {
-            self.restart_log()?;
-        }
+        self.make_way()?;
         let rows = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for no in &changes.gone {
             bury(&rows, *no)?;
@@ -166,7 +172,7 @@ impl Write for SqliteWriter {
     }
 
     fn probe(&mut self) -> Result<(), Error> {
-        self.is_in_place()?;
+        self.make_way()?;
         // Another text each time: SQLite does not write a page that stays as it is, not even to a full disk.
         self.db.execute(
             "INSERT INTO facts (name, value) VALUES ('probe', hex(randomblob(8))) \
@@ -177,6 +183,10 @@ impl Write for SqliteWriter {
     }
 
     fn sweep(&mut self, forget_before: u64) -> Result<bool, Error> {
+        // The log is for messages: cleaning waits while it is long, as during a backup.
+        if self.wal_bytes.load(Ordering::Relaxed) > WAL_BYTES_FULL / 2 {
+            return Ok(false);
+        }
         self.sweeper.step(&mut self.db, forget_before)
     }
 }
