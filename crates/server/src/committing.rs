@@ -70,11 +70,15 @@ impl Committing {
             // Also under steady traffic, or what is over would pile up.
             if self.clock.now_ns() >= tidy_at_ns {
                 let from_ns = self.clock.now_ns();
-                let rest = if self.tidy() { REST } else { IDLE };
+                let more = self.tidy();
                 let now_ns = self.clock.now_ns();
-                // A step may take longer than it should, on a slow disk. Messages get nine tenths anyway.
-                let fair_ns = if self.drafts.is_empty() { 0 } else { 9 * (now_ns - from_ns) };
-                tidy_at_ns = now_ns + fair_ns.max(rest.as_nanos() as u64);
+                let rest_ns = match more {
+                    true if self.drafts.is_empty() => REST.as_nanos() as u64,
+                    // On a slow disk a step takes longer than it should. Messages get nine tenths anyway.
+                    true => (9 * (now_ns - from_ns)).max(REST.as_nanos() as u64),
+                    false => IDLE.as_nanos() as u64,
+                };
+                tidy_at_ns = now_ns + rest_ns;
             }
             self.drafts.take_some(self.batch_max, &mut drafts);
             if !drafts.is_empty() {
