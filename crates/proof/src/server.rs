@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tertulia_protocol::Epoch;
 
 use crate::http::{self, Answer};
 
@@ -256,6 +257,13 @@ impl Server {
             let path = format!("/v1/rooms/{room}/members/{user}");
             self.done("PUT", &path, r#"{"role":"member"}"#);
         }
+    }
+
+    /// The life of the room's log.
+    #[track_caller]
+    pub fn epoch(&self, room: &str) -> Epoch {
+        let shown = self.done("GET", &format!("/v1/rooms/{room}"), "").json();
+        Epoch::parse(shown["epoch"].as_str().expect("an epoch")).expect("one")
     }
 
     /// Every event of the room, as stored, oldest first. Errors: the log cannot be read to its end.

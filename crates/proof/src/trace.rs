@@ -146,6 +146,15 @@ fn parse(text: &str) -> Option<(String, What)> {
     Some((file, what))
 }
 
+/// The numbers that follow `sign`.
+pub fn numbers<'a>(text: &'a str, sign: &'a str) -> impl Iterator<Item = u64> + 'a {
+    text.match_indices(sign).filter_map(move |(at, _)| {
+        let digits = &text[at + sign.len()..];
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        digits[..end].parse().ok()
+    })
+}
+
 /// All quoted strings, joined, and what stands behind the last.
 fn strings(text: &str) -> (Vec<u8>, &str) {
     let mut joined = Vec::new();

@@ -342,12 +342,7 @@ fn a_room_opened_again_before_its_unsub_was_said_misses_nothing() {
     let epoch = Epoch::parse("e7").unwrap();
     let mut room = attached_at_41(epoch);
     room.close();
-    assert!(!room.event(42), "a closed room hears nothing");
-    room.open();
-    assert_eq!(room.say(0), Some(Say::Sub(Some(Position { epoch, seq: 41 }))));
-    room.subbed(&answer(epoch, 41, 42));
-    assert!(room.event(42) && room.event(43));
-    assert_eq!(room.say(0), None);
+    opened_again(room, epoch);
 }
 
 #[test]
@@ -358,6 +353,12 @@ fn a_room_opened_again_while_its_sub_is_out_misses_nothing() {
     assert!(room.say(0).is_some());
     room.close();
     room.subbed(&answer(epoch, 41, 42));
+    opened_again(room, epoch);
+}
+
+/// A closed room of which an event comes, and which is opened again.
+#[track_caller]
+fn opened_again(mut room: Follow, epoch: Epoch) {
     assert!(!room.event(42), "a closed room hears nothing");
     room.open();
     assert_eq!(room.say(0), Some(Say::Sub(Some(Position { epoch, seq: 41 }))));

@@ -156,8 +156,7 @@ impl Hub {
     /// Keeps the room's place open for a lookup that is about to begin, so that a commit meanwhile is
     /// not overwritten by what the lookup read before it. Each call is owed one [`Hub::learn`].
     pub fn expect(&self, room: &RoomId) {
-        let mut stripe = self.stripe(room);
-        let stripe = &mut *stripe;
+        let stripe = &mut *self.stripe(room);
         let entry = stripe.rooms.entry(room.clone()).or_default();
         entry.expected += 1;
         stripe.lines.file(room, entry);

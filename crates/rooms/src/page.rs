@@ -6,6 +6,7 @@ use tertulia_store::{Head, Range, RoomNo};
 
 use crate::limits::Limits;
 use crate::refusal::Refusal;
+use crate::slab::Slab;
 
 /// What is asked for.
 #[derive(Clone, Copy, Default, Debug)]
@@ -55,9 +56,12 @@ impl Page {
         Range { room, after, upto, limit, bytes_max: REPLAY_BYTES_MAX as u32 }
     }
 
-    /// Whether something that was asked for stands behind `given`, the last event of the answer.
-    pub fn has_more(&self, given: Seq) -> bool {
-        given < self.last
+    /// What the answer holds of `slab`, the events that were read: their lines, joined by commas, and whether
+    /// something that was asked for stands behind them. Without one, nothing had to be read.
+    pub fn cut(&self, slab: Option<&Slab>) -> (Vec<u8>, bool) {
+        let given = slab.map_or(self.upto, |slab| slab.last().min(self.upto));
+        let lines = slab.map(|slab| slab.lines(self.after, given).collect::<Vec<_>>());
+        (lines.unwrap_or_default().join(&b","[..]), given < self.last)
     }
 }
 
@@ -73,7 +77,7 @@ mod tests {
         let limits = Limits { log_limit: 5, log_limit_max: 8, ..for_tests() };
         let page = |after, upto, limit| {
             let page = Page::of(Wanted { after, upto, limit }, head, &limits);
-            page.map(|page| (page.after, page.upto, page.has_more(page.upto)))
+            page.map(|page| (page.after, page.upto, page.cut(None).1))
         };
         let trimmed = Err(Refusal::Trimmed { first: 11 });
         assert_eq!(page(None, None, None), Ok((10, 15, true)));
@@ -86,7 +90,7 @@ mod tests {
         assert_eq!(page(Some(0), Some(5), None), trimmed);
         for (after, upto) in [(Some(30), None), (Some(99), None), (Some(20), Some(15))] {
             let page = Page::of(Wanted { after, upto, limit: None }, head, &limits).unwrap();
-            assert!(page.is_empty() && !page.has_more(page.upto), "{page:?}");
+            assert!(page.is_empty() && !page.cut(None).1, "{page:?}");
         }
     }
 

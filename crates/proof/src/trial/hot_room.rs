@@ -36,9 +36,8 @@ fn run(stage: &Stage, report: &mut Report) {
     let mut names: Vec<&str> = users.iter().map(String::as_str).collect();
     names.push("eve");
     server.room(ROOM, "group", &names);
-    let shown = server.done("GET", &format!("/v1/rooms/{ROOM}"), "").json();
-    let epoch = Epoch::parse(shown["epoch"].as_str().expect("an epoch")).expect("one");
-    let first = shown["head"].as_u64().expect("a number") + 1;
+    let epoch = server.epoch(ROOM);
+    let first = server.log(ROOM).expect("a log").len() as u64 + 1;
     let last = first + senders * each - 1;
     let from = Instant::now();
     let streams = std::thread::scope(|threads| {

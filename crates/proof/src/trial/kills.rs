@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tertulia_protocol::Epoch;
 
 use crate::chance::Chance;
 use crate::report::{Report, Trial};
@@ -56,9 +55,7 @@ pub fn storm(
     let mut epochs = BTreeMap::new();
     for room in ROOMS {
         server.room(room, "group", &names);
-        let shown = server.done("GET", &format!("/v1/rooms/{room}"), "").json();
-        let epoch = Epoch::parse(shown["epoch"].as_str().expect("an epoch")).expect("one");
-        epochs.insert(room.to_owned(), epoch);
+        epochs.insert(room.to_owned(), server.epoch(room));
     }
     let weather = Arc::new(Weather::default());
     weather.serve(Some(server.public));

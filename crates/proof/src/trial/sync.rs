@@ -10,7 +10,7 @@ use crate::client::{Client, message};
 use crate::report::{Report, Trial};
 use crate::server::Place;
 use crate::stage::Stage;
-use crate::trace::{self, Call, What};
+use crate::trace::{self, Call, What, numbers};
 
 /// Sends are numbered from here on, for hello has a number, too.
 const FIRST: u64 = 1001;
@@ -111,15 +111,6 @@ pub fn judge(calls: &[Call]) -> Seen {
         }
     }
     Seen { rows: rows.len(), words: words.len(), too_early }
-}
-
-/// The numbers that follow `sign`.
-fn numbers<'a>(text: &'a str, sign: &'a str) -> impl Iterator<Item = u64> + 'a {
-    text.match_indices(sign).filter_map(move |(at, _)| {
-        let digits = &text[at + sign.len()..];
-        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-        digits[..end].parse().ok()
-    })
 }
 
 #[cfg(test)]

@@ -60,10 +60,7 @@ impl Shard {
             page
         };
         self.count_authorised(since_ns, 1, ports);
-        let upto = page.as_ref().map_or(wanted.upto, |page| page.last().min(wanted.upto));
-        let lines = page.as_ref().map(|page| page.lines(log.after, upto).collect::<Vec<_>>());
-        let events = lines.unwrap_or_default().join(&b","[..]);
-        let more = wanted.has_more(upto);
+        let (events, more) = wanted.cut(page.as_deref());
         let (epoch, head, first) = (view.epoch, view.head.seq, view.head.first);
         self.reply(place, |out| {
             LogOk { epoch, events: &events, head, first, more }.put(out, id);

@@ -103,15 +103,9 @@ pub(super) async fn log(
         true => None,
         false => Some(read(&app, page.range(room.no)).await?),
     };
-    let upto = slab.as_ref().map_or(page.upto, |slab| slab.last());
-    let lines = slab.as_ref().map(|slab| slab.lines(page.after, upto).collect::<Vec<_>>());
-    let ok = LogOk {
-        epoch: room.epoch,
-        events: &lines.unwrap_or_default().join(&b","[..]),
-        head: room.head.seq,
-        first: room.head.first,
-        more: page.has_more(upto),
-    };
+    let (events, more) = page.cut(slab.as_deref());
+    let (epoch, head, first) = (room.epoch, room.head.seq, room.head.first);
+    let ok = LogOk { epoch, events: &events, head, first, more };
     Ok(json(StatusCode::OK, |out| ok.put_fields(Line::open(out)).end()))
 }
 

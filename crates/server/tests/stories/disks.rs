@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use tertulia_proof::client::{Client, message};
 use tertulia_proof::server::{PATIENCE, Place, Server, wait_for};
+use tertulia_proof::trace::STRACE;
 
 use crate::place;
 
@@ -19,9 +20,6 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// The server tries twice a second whether it can write again.
 const TWO_TRIES: Duration = Duration::from_millis(1100);
-
-/// The program that lets system calls fail.
-const STRACE: &str = "/usr/bin/strace";
 
 /// A server whose disk gets into trouble, and who talks to it.
 struct Trouble {
