@@ -4,11 +4,13 @@
 //! is reached from these memories and the server's log when all is over. Chance comes from a seed, which is
 //! printed.
 
+pub mod attack;
 pub mod chance;
 pub mod client;
 pub mod disk;
 pub mod http;
 pub mod page;
+pub mod process;
 pub mod report;
 pub mod server;
 pub mod stage;

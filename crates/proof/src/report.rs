@@ -1,5 +1,6 @@
 //! Report: what a trial found, for people and for machines.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -40,13 +41,18 @@ impl Trial {
             (self.run)(stage, &mut report);
         }));
         if let Err(panic) = ran {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            report.wrong(format!("could not go on: {}", text.unwrap_or("for no known reason")));
+            report.wrong(format!("could not go on: {}", words_of(&*panic)));
         }
         report.took = from.elapsed();
         report
     }
+}
+
+/// What a panic said.
+pub(crate) fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("for no known reason")
 }
 
 impl Report {

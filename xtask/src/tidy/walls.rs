@@ -28,7 +28,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("tertulia-store", &["axum", "hyper", "mio", "socket2", "tokio"]),
     ("tertulia-rooms", &["axum", "hyper", "mio", "socket2", "tokio"]),
     ("tertulia-load", &["axum", "rusqlite"]),
-    ("tertulia-proof", &["axum", "mio", "rusqlite", "tokio"]),
+    ("tertulia-proof", &["axum", "rusqlite", "tokio"]),
     ("tertulia-server", &["tertulia-proof"]),
 ];
 

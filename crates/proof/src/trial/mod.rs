@@ -1,6 +1,7 @@
 //! Trials: what is done to a server, and what has to hold all the same.
 
 pub mod acks;
+pub mod attacks;
 pub mod calls;
 pub mod flips;
 pub mod hot_room;
@@ -19,5 +20,6 @@ pub const ALL: &[Trial] = &[
     calls::TRIAL,
     acks::TRIAL,
     hot_room::TRIAL,
+    attacks::TRIAL,
     flips::TRIAL,
 ];

@@ -1,0 +1,181 @@
+//! Bystander: a room that has nothing to do with an attack, and must not notice it. (I12)
+//!
+//! Ten users, each on one connection, say fifty messages a second between them. Every message has to reach
+//! all ten, in order, once; how long that takes is kept with the time at which it was.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, Heard};
+use crate::server::{PATIENCE, Server};
+
+/// Its room.
+pub const PLAZA: &str = "plaza";
+
+const USERS: u32 = 10;
+
+/// Between two messages of one user: fifty a second from all of them.
+const SEND_EVERY: Duration = Duration::from_millis(200);
+
+/// Ten users who go on talking until they are asked how it was.
+pub struct Bystander {
+    over: Arc<AtomicBool>,
+    deliveries: Arc<Mutex<Vec<Delivery>>>,
+    users: Vec<JoinHandle<Result<Memory, String>>>,
+}
+
+/// A message that reached someone.
+#[derive(Clone, Copy)]
+struct Delivery {
+    at: Instant,
+    took: Duration,
+}
+
+/// What one user knows in the end.
+struct Memory {
+    user: String,
+    first: u64,
+    heard: u64,
+    said: u64,
+    acked: u64,
+}
+
+/// How it was for the bystander between two moments.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet {
+    /// Messages that reached someone.
+    pub deliveries: usize,
+    /// Ninety-nine of a hundred took no longer; zero if there were none.
+    pub p99: Duration,
+    /// None took longer.
+    pub longest: Duration,
+}
+
+impl Bystander {
+    /// Makes the room, and begins.
+    pub fn begin(server: &Server) -> Bystander {
+        let users: Vec<String> = (0..USERS).map(|n| format!("bystander{n}")).collect();
+        let names: Vec<&str> = users.iter().map(String::as_str).collect();
+        server.room(PLAZA, "group", &names);
+        let over = Arc::new(AtomicBool::new(false));
+        let deliveries: Arc<Mutex<Vec<Delivery>>> = Arc::default();
+        let clients: Vec<(String, Client, u64)> =
+            users.into_iter().map(|user| seated(server, user)).collect();
+        let from = Instant::now();
+        let begin = |(n, (user, client, base)): (usize, (String, Client, u64))| {
+            let own = Arc::clone(&deliveries);
+            let first = from + SEND_EVERY * n as u32 / USERS;
+            let talk = Talk { client, over: Arc::clone(&over), deliveries: own, from, next: first };
+            std::thread::spawn(move || talk.run(user, base))
+        };
+        let users = clients.into_iter().enumerate().map(begin).collect();
+        Bystander { over, deliveries, users }
+    }
+
+    /// How it was between these moments.
+    pub fn between(&self, from: Instant, until: Instant) -> Quiet {
+        let all = self.deliveries.lock().expect("no one panics while noting a delivery");
+        let within = all.iter().filter(|delivery| (from..=until).contains(&delivery.at));
+        let mut times: Vec<Duration> = within.map(|delivery| delivery.took).collect();
+        times.sort_unstable();
+        let p99 = times.get((times.len() * 99).div_ceil(100).saturating_sub(1)).copied();
+        let longest = times.last().copied().unwrap_or_default();
+        Quiet { deliveries: times.len(), p99: p99.unwrap_or_default(), longest }
+    }
+
+    /// Ends it. Gives what was wrong: someone was let go of, heard less than all, or was not answered.
+    pub fn end(self) -> Vec<String> {
+        self.over.store(true, Ordering::Release);
+        let ended = self.users.into_iter().map(|user| user.join().expect("a bystander panicked"));
+        let (memories, mut wrongs): (Vec<Memory>, Vec<String>) =
+            ended.fold((Vec::new(), Vec::new()), |(mut good, mut bad), ended| {
+                match ended {
+                    Ok(memory) => good.push(memory),
+                    Err(wrong) => bad.push(wrong),
+                }
+                (good, bad)
+            });
+        let said: u64 = memories.iter().map(|memory| memory.said).sum();
+        for Memory { user, first, heard, said: own, acked } in &memories {
+            // Whoever stops first does not hear the last words of the others.
+            let missed = said.saturating_sub(*heard);
+            if own != acked || missed > u64::from(USERS) {
+                wrongs.push(format!(
+                    "{user}: {acked} of {own} answered, {heard} of {said} heard behind {first}"
+                ));
+            }
+        }
+        wrongs
+    }
+}
+
+fn seated(server: &Server, user: String) -> (String, Client, u64) {
+    let (client, said) = Client::welcome(server, &server.token(&user), json!([[PLAZA]]));
+    let base = said["rooms"][PLAZA]["base"].as_u64().expect("where the room begins");
+    (user, client, base)
+}
+
+/// One user who talks.
+struct Talk {
+    client: Client,
+    over: Arc<AtomicBool>,
+    deliveries: Arc<Mutex<Vec<Delivery>>>,
+    from: Instant,
+    next: Instant,
+}
+
+impl Talk {
+    fn run(mut self, user: String, base: u64) -> Result<Memory, String> {
+        let mut memory = Memory { user, first: base + 1, heard: 0, said: 0, acked: 0 };
+        while !self.over.load(Ordering::Acquire) {
+            if Instant::now() >= self.next {
+                self.say(&mut memory);
+            }
+            if let Some(heard) = self.client.hear_by(self.next) {
+                self.heard(&mut memory, heard)?;
+            }
+        }
+        let until = Instant::now() + PATIENCE;
+        while memory.acked < memory.said {
+            match self.client.hear_by(until) {
+                Some(heard) => self.heard(&mut memory, heard)?,
+                None => return Err(format!("{}: {:?} unanswered", memory.user, memory.acked)),
+            }
+        }
+        Ok(memory)
+    }
+
+    fn say(&mut self, memory: &mut Memory) {
+        self.next += SEND_EVERY;
+        memory.said += 1;
+        let cid = format!("{}-{}", memory.user, memory.said);
+        let at_us = self.from.elapsed().as_micros() as u64;
+        let d = json!({"at_us": at_us, "text": crate::server::WHISPER});
+        self.client.command(json!({"t": "send", "room": PLAZA, "cid": cid, "d": d}));
+    }
+
+    fn heard(&mut self, memory: &mut Memory, heard: Heard) -> Result<(), String> {
+        let Heard::Line(line) = heard else {
+            return Err(format!("{}: {heard:?}", memory.user));
+        };
+        let said: Value = serde_json::from_str(&line).map_err(|error| error.to_string())?;
+        match said["t"].as_str() {
+            Some("ev") if said["seq"] == memory.first + memory.heard => {
+                memory.heard += 1;
+                if let Some(at_us) = said["d"]["at_us"].as_u64() {
+                    let took = self.from.elapsed().saturating_sub(Duration::from_micros(at_us));
+                    let mut all = self.deliveries.lock().expect("no one panics while noting");
+                    all.push(Delivery { at: Instant::now(), took });
+                }
+            }
+            Some("ok") if said["seq"].is_u64() => memory.acked += 1,
+            Some("ping") => self.client.say(r#"{"t":"pong"}"#),
+            _ => return Err(format!("{}: {line} behind {}", memory.user, memory.heard)),
+        }
+        Ok(())
+    }
+}

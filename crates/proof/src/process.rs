@@ -1,0 +1,51 @@
+//! Process: what a server takes from its machine, as the kernel counts it.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::server::Server;
+
+/// Clock ticks in a second (`sysconf(_SC_CLK_TCK)`, 100 on every Linux that the tests run on).
+const TICKS_A_SECOND: u64 = 100;
+
+/// One MiB.
+pub const MIB: u64 = 1 << 20;
+
+impl Server {
+    /// Bytes of memory that are resident.
+    pub fn memory(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kib.expect("VmRSS in /proc/PID/status") * 1024
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        folder.expect("/proc/PID/fd").count()
+    }
+
+    /// Threads.
+    pub fn threads(&self) -> usize {
+        let folder = fs::read_dir(format!("/proc/{}/task", self.pid()));
+        folder.expect("/proc/PID/task").count()
+    }
+
+    /// Time on a processor so far, in user and system mode, all threads together.
+    pub fn cpu(&self) -> Duration {
+        let stat = self.proc("stat");
+        // Behind the name, which may hold blanks: utime and stime are fields 14 and 15 of proc_pid_stat(5).
+        let fields = stat.rsplit_once(") ").expect("a name in /proc/PID/stat").1;
+        let ticks = |field: usize| -> u64 {
+            let text = fields.split(' ').nth(field - 3);
+            text.and_then(|text| text.parse().ok()).expect("a number in /proc/PID/stat")
+        };
+        Duration::from_millis((ticks(14) + ticks(15)) * 1000 / TICKS_A_SECOND)
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.pid());
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}
