@@ -30,6 +30,9 @@ struct Cli {
     /// A fault to plant; the server has to be built with the feature `planted-faults`
     #[arg(long, value_name = "FAULT")]
     plant: Option<String>,
+    /// The program built with the feature `planted-faults`, for the trial I20
+    #[arg(long, value_name = "PATH", default_value = "target/planted/debug/tertulia")]
+    planted: PathBuf,
     /// Where to write what was found, for machines
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -80,7 +83,8 @@ fn run(cli: &Cli) -> Result<bool, String> {
     for trial in chosen {
         let shown = Box::new(|what: &str| eprintln!("{}: {what}", trial.id));
         let fault = cli.plant.clone();
-        let stage = Stage { server: server.clone(), scale, seed, fault, shown };
+        let (server, planted) = (server.clone(), cli.planted.canonicalize().ok());
+        let stage = Stage { server, scale, seed, fault, planted, shown };
         eprintln!("{}: {}", trial.id, trial.title);
         let report = trial.report(&stage);
         report.wrongs().iter().for_each(|wrong| eprintln!("{}: WRONG: {wrong}", trial.id));

@@ -26,6 +26,9 @@ impl Scale {
     }
 }
 
+/// The fault that needs no other program: acks that do not wait for the disk.
+pub const OS_DURABILITY: &str = "os-durability";
+
 /// What a trial is given.
 pub struct Stage {
     /// The server's program.
@@ -36,6 +39,8 @@ pub struct Stage {
     pub seed: u64,
     /// A fault to plant into the server: the trial has to notice it.
     pub fault: Option<String>,
+    /// The program built with the feature `planted-faults`, for the trial of the trials.
+    pub planted: Option<PathBuf>,
     /// Shows how far the trial is.
     pub shown: Box<dyn Fn(&str)>,
 }
@@ -53,7 +58,9 @@ impl Stage {
     /// A fresh place for a server.
     pub(crate) fn place(&self) -> Place {
         let place = Place::of(&self.server);
-        match &self.fault {
+        match self.fault.as_deref() {
+            // SQLite's `synchronous=NORMAL`, which anyone may choose, and which no ack may pass for durable.
+            Some(OS_DURABILITY) => place.set("store.durability", "os"),
             Some(fault) => place.plant(fault),
             None => place,
         }

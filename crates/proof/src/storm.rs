@@ -19,9 +19,6 @@ use crate::chance::Chance;
 use crate::client::{Client, Heard, message};
 use crate::server::wait_for;
 
-/// Sends of one member that wait for an answer.
-const WINDOW: usize = 4;
-
 /// What everyone in a storm goes by.
 #[derive(Default)]
 pub struct Weather {
@@ -123,6 +120,8 @@ pub struct Member {
     seats: BTreeMap<String, Seat>,
     subs: HashMap<u64, String>,
     next: u64,
+    /// Sends that may wait for an answer; 0 = only listens.
+    window: usize,
     /// Room, cid and number of everything that was acknowledged.
     pub acked: Vec<(String, String, u64)>,
     /// Room and cid of everything that was ever said.
@@ -135,8 +134,15 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member of rooms with these epochs, who has heard nothing yet.
-    pub fn new(user: &str, token: String, seed: u64, rooms: &BTreeMap<String, Epoch>) -> Member {
+    /// A member of rooms with these epochs, who has heard nothing yet. So many of their sends may wait for
+    /// an answer; with 0 they only listen.
+    pub fn new(
+        user: &str,
+        token: String,
+        seed: u64,
+        window: usize,
+        rooms: &BTreeMap<String, Epoch>,
+    ) -> Member {
         let seat = |epoch: &Epoch| {
             let mut follow = Follow::from(Some(Position { epoch: *epoch, seq: 0 }));
             follow.open();
@@ -149,6 +155,7 @@ impl Member {
             seats: rooms.iter().map(|(room, epoch)| (room.clone(), seat(epoch))).collect(),
             subs: HashMap::new(),
             next: 0,
+            window,
             acked: Vec::new(),
             said: Vec::new(),
             complaints: Vec::new(),
@@ -244,7 +251,7 @@ impl Member {
             let drafts = seats.values().flat_map(|seat| &seat.outbox);
             drafts.filter(|draft| draft.id.is_some()).count()
         };
-        while flying(&self.seats) < WINDOW {
+        while flying(&self.seats) < self.window {
             let waiting = self.seats.iter().find(|(_, seat)| seat.may_resend()).map(|(r, _)| r);
             let room = match waiting.cloned() {
                 Some(room) => room,
@@ -256,7 +263,7 @@ impl Member {
                     }
                     let room = rooms[self.chance.below(rooms.len() as u64) as usize].clone();
                     self.next += 1;
-                    let cid = format!("{}-{:05}", self.user, self.next);
+                    let cid = format!("{}-{:07}", self.user, self.next);
                     self.said.push((room.clone(), cid.clone()));
                     self.seat(&room).outbox.push_back(Draft { cid, id: None });
                     room

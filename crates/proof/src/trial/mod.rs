@@ -7,6 +7,7 @@ pub mod flips;
 pub mod hot_room;
 pub mod kicks;
 pub mod kills;
+pub mod planted;
 pub mod power;
 pub mod sync;
 
@@ -22,4 +23,5 @@ pub const ALL: &[Trial] = &[
     hot_room::TRIAL,
     attacks::TRIAL,
     flips::TRIAL,
+    planted::TRIAL,
 ];

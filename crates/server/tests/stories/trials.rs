@@ -11,7 +11,8 @@ use tertulia_proof::trial::{acks, calls, flips, hot_room, power};
 fn holds(trial: &Trial) {
     let server = PathBuf::from(env!("CARGO_BIN_EXE_tertulia"));
     let shown = Box::new(|_: &str| ());
-    let stage = Stage { server, scale: Scale::Short, seed: seed(), fault: None, shown };
+    let stage =
+        Stage { server, scale: Scale::Short, seed: seed(), fault: None, planted: None, shown };
     let report = trial.report(&stage);
     eprintln!("{}", report.line(trial));
     assert_eq!(report.wrongs(), Vec::<String>::new());
