@@ -9,6 +9,7 @@ pub mod chance;
 pub mod client;
 pub mod disk;
 pub mod http;
+pub mod lane;
 pub mod page;
 pub mod process;
 pub mod report;

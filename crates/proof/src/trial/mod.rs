@@ -7,6 +7,7 @@ pub mod flips;
 pub mod hot_room;
 pub mod kicks;
 pub mod kills;
+pub mod lane;
 pub mod planted;
 pub mod power;
 pub mod sync;
@@ -23,5 +24,6 @@ pub const ALL: &[Trial] = &[
     hot_room::TRIAL,
     attacks::TRIAL,
     flips::TRIAL,
+    lane::TRIAL,
     planted::TRIAL,
 ];

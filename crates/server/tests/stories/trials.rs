@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tertulia_proof::chance::seed;
 use tertulia_proof::report::Trial;
 use tertulia_proof::stage::{Scale, Stage};
-use tertulia_proof::trial::{acks, calls, flips, hot_room, power};
+use tertulia_proof::trial::{acks, calls, flips, hot_room, lane, power};
 
 #[track_caller]
 fn holds(trial: &Trial) {
@@ -41,4 +41,9 @@ fn t08_everyone_in_a_hot_room_hears_the_same() {
 #[test]
 fn t26_a_turned_bit_is_noticed() {
     holds(&flips::TRIAL);
+}
+
+#[test]
+fn t33_the_fast_lane() {
+    holds(&lane::TRIAL);
 }
