@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 use tertulia_proof::chance::fresh_seed;
 use tertulia_proof::page;
 use tertulia_proof::report::Trial;
@@ -39,6 +39,9 @@ struct Cli {
     /// Where to write what was found, as a page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// What others found, to stand in the same report
+    #[arg(long, value_name = "FILE")]
+    add: Vec<PathBuf>,
     /// Show the trials and end
     #[arg(long)]
     list: bool,
@@ -79,7 +82,11 @@ fn run(cli: &Cli) -> Result<bool, String> {
         Size::Soak => Scale::Soak,
         Size::Long => Scale::Long,
     };
-    let (mut found, mut wrong) = (Vec::new(), 0);
+    let mut all = json!({
+        "seed": seed, "scale": scale.name(), "date": page::today(), "machine": page::machine(),
+        "trials": added(&cli.add)?,
+    });
+    let mut wrong = 0;
     for trial in chosen {
         let shown = Box::new(|what: &str| eprintln!("{}: {what}", trial.id));
         let fault = cli.plant.clone();
@@ -90,21 +97,32 @@ fn run(cli: &Cli) -> Result<bool, String> {
         report.wrongs().iter().for_each(|wrong| eprintln!("{}: WRONG: {wrong}", trial.id));
         println!("{} seed={seed}", report.line(trial));
         wrong += report.wrongs_in_all();
-        found.push(report.json(trial, &stage));
+        all["trials"].as_array_mut().expect("a list").push(report.json(trial, &stage));
+        // After each of them: whoever breaks off keeps what there is.
+        write(cli, &all)?;
     }
-    let all =
-        json!({"seed": seed, "scale": scale.name(), "machine": page::machine(), "trials": found});
-    let write = |path: &PathBuf, text: String| {
-        std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    if let Some(path) = &cli.json {
-        write(path, format!("{all:#}\n"))?;
-    }
-    if let Some(path) = &cli.html {
-        write(path, page::draw(&all))?;
-    }
-    println!("trials={} wrong={wrong} seed={seed}", found.len());
+    let trials = all["trials"].as_array().map_or(0, Vec::len);
+    println!("trials={trials} wrong={wrong} seed={seed}");
     Ok(wrong == 0)
+}
+
+/// What others found, to stand in the same report.
+fn added(files: &[PathBuf]) -> Result<Vec<Value>, String> {
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    files.iter().map(read).collect()
+}
+
+fn write(cli: &Cli, all: &Value) -> Result<(), String> {
+    let put = |path: &Option<PathBuf>, text: &dyn Fn() -> String| {
+        let Some(path) = path else { return Ok(()) };
+        std::fs::write(path, text()).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    put(&cli.json, &|| format!("{all:#}\n"))?;
+    put(&cli.html, &|| page::draw(all))
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Trial>, String> {

@@ -26,12 +26,28 @@ pub fn machine() -> Value {
     })
 }
 
+/// The date, in UTC, like 2026-11-22.
+pub fn today() -> String {
+    let days = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() / 86_400;
+    // Gregorian calendar from a count of days, <https://howardhinnant.github.io/date_algorithms.html>.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (month, day) =
+        (if month < 10 { month + 3 } else { month - 9 }, day - (153 * month + 2) / 5 + 1);
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02}")
+}
+
 /// The page of a report.
 pub fn draw(report: &Value) -> String {
     let mut page = String::from(HEAD);
     let machine = &report["machine"];
     let facts = format!(
-        "seed {}, scale {}; {}, {} cores, {}, Linux {}",
+        "{}, seed {}, scale {}; {}, {} cores, {}, Linux {}",
+        text(&report["date"]),
         report["seed"],
         text(&report["scale"]),
         text(&machine["cpu"]),
@@ -40,18 +56,35 @@ pub fn draw(report: &Value) -> String {
         text(&machine["kernel"]),
     );
     _ = write!(page, "<h1>Proof</h1><p>{}</p>", escaped(&facts));
-    for trial in report["trials"].as_array().into_iter().flatten() {
-        draw_trial(&mut page, trial);
+    let trials = || report["trials"].as_array().into_iter().flatten();
+    page.push_str("<table class=all>");
+    for trial in trials() {
+        let (id, (class, verdict)) = (escaped(text(&trial["id"])), verdict(trial));
+        _ = write!(
+            page,
+            "<tr><td><a href='#{id}'>{id}</a><td>{}<td class=n>{:.0} s<td><b class={class}>{verdict}</b>",
+            escaped(text(&trial["title"])),
+            trial["took_s"].as_f64().unwrap_or_default(),
+        );
     }
+    page.push_str("</table>");
+    trials().for_each(|trial| draw_trial(&mut page, trial));
     page
 }
 
+/// Its class, and its word.
+fn verdict(trial: &Value) -> (&'static str, &'static str) {
+    match trial["wrongs_in_all"].as_u64() {
+        Some(0) => ("good", "held"),
+        _ => ("bad", "broken"),
+    }
+}
+
 fn draw_trial(page: &mut String, trial: &Value) {
-    let wrongs = trial["wrongs_in_all"].as_u64().unwrap_or_default();
-    let (class, verdict) = if wrongs == 0 { ("good", "held") } else { ("bad", "broken") };
+    let (class, verdict) = verdict(trial);
     _ = write!(
         page,
-        "<section><h2>{} <small>{}</small> <b class={class}>{verdict}</b></h2><table>",
+        "<section id='{0}'><h2>{0} <small>{1}</small> <b class={class}>{verdict}</b></h2><table>",
         escaped(text(&trial["id"])),
         escaped(text(&trial["title"])),
     );
@@ -63,6 +96,7 @@ fn draw_trial(page: &mut String, trial: &Value) {
     for wrong in trial["wrongs"].as_array().into_iter().flatten() {
         _ = write!(page, "<p class=bad>{}</p>", escaped(text(wrong)));
     }
+    draw_table(page, &trial["table"]);
     let lines: Vec<(String, Vec<(f64, f64)>)> =
         serde_json::from_value::<std::collections::BTreeMap<_, _>>(trial["lines"].clone())
             .unwrap_or_default()
@@ -72,6 +106,21 @@ fn draw_trial(page: &mut String, trial: &Value) {
         draw_plot(page, &lines);
     }
     page.push_str("</section>");
+}
+
+fn draw_table(page: &mut String, table: &Value) {
+    let Some(rows) = table["rows"].as_array().filter(|rows| !rows.is_empty()) else { return };
+    page.push_str("<div class=wide><table><tr><th><th>");
+    for column in table["columns"].as_array().into_iter().flatten() {
+        _ = write!(page, "<th class=n>{}", escaped(text(column)));
+    }
+    for row in rows {
+        _ = write!(page, "<tr><td>{}<td>{}", escaped(text(&row[0])), escaped(text(&row[1])));
+        for figure in row[2].as_array().into_iter().flatten() {
+            _ = write!(page, "<td class=n>{figure}");
+        }
+    }
+    page.push_str("</table></div>");
 }
 
 fn draw_plot(page: &mut String, lines: &[(String, Vec<(f64, f64)>)]) {
@@ -114,8 +163,37 @@ const HEAD: &str = "<!doctype html><meta charset=utf-8><meta name=viewport conte
 <title>Proof</title><style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;color:#1c1917;background:#fff}
 h2{margin:2rem 0 .3rem;font-size:1.1rem}small{font-weight:400;color:#57534e}
-table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0}.n{text-align:right;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0}th{font-weight:400;color:#57534e;padding-right:1rem}.all{margin:1rem 0}.wide{overflow-x:auto}.n{text-align:right;font-variant-numeric:tabular-nums}
 .good{color:#4d7c0f}.bad{color:#b91c1c}.key span{margin-right:1rem}
 svg{width:100%}.axis{fill:none;stroke:#a8a29e}polyline{stroke-width:1.5}text{font-size:12px;fill:#57534e}
-@media(prefers-color-scheme:dark){body{color:#e7e5e4;background:#1c1917}small,text{color:#a8a29e;fill:#a8a29e}}
+@media(prefers-color-scheme:dark){body{color:#e7e5e4;background:#1c1917}small,text,th{color:#a8a29e;fill:#a8a29e}}
 </style>";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_shows_what_held_what_did_not_and_why() {
+        let report = json!({"date": "2026-11-22", "seed": 7, "scale": "soak", "machine": machine(), "trials": [
+            {"id": "T01", "title": "one", "figures": {"acked": 3}, "wrongs": [], "wrongs_in_all": 0,
+             "lines": {"seconds": [[0.0, 1.0], [1.0, 2.0]]}, "took_s": 1.0},
+            {"id": "T02", "title": "two", "figures": {}, "wrongs": ["a <b> was lost"], "wrongs_in_all": 1,
+             "table": {"columns": ["ms"], "rows": [["A01", "a case", [1.5]]]}, "took_s": 2.0},
+        ]});
+        let page = draw(&report);
+        assert!(page.contains("<td>T01") || page.contains("'#T01'"));
+        assert!(
+            page.contains("held")
+                && page.contains("broken")
+                && page.contains("a &lt;b&gt; was lost")
+        );
+        assert!(page.contains("<polyline") && page.contains("a case"));
+    }
+
+    #[test]
+    fn today_is_a_date() {
+        let today = today();
+        assert!(today.as_str() > "2026-01-01" && today.len() == 10, "{today}");
+    }
+}

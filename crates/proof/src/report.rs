@@ -27,9 +27,19 @@ pub struct Report {
     figures: Vec<(String, f64)>,
     /// Points over time or over something else, by the name of the line.
     lines: BTreeMap<String, Vec<(f64, f64)>>,
+    /// What was measured case by case.
+    table: Table,
     wrongs: Vec<String>,
     wrongs_in_all: u64,
     took: Duration,
+}
+
+/// Figures case by case: a row each.
+#[derive(Default, serde::Serialize)]
+struct Table {
+    columns: Vec<String>,
+    /// The case, what it is, and its figures in the order of the columns.
+    rows: Vec<(String, String, Vec<f64>)>,
 }
 
 impl Trial {
@@ -75,6 +85,22 @@ impl Report {
     /// A point of a line that is drawn.
     pub(crate) fn point(&mut self, line: &str, x: f64, y: f64) {
         self.lines.entry(line.to_owned()).or_default().push((x, y));
+    }
+
+    /// A figure of one case, under the name of its column.
+    pub(crate) fn case(&mut self, case: &str, what: &str, column: &str, value: f64) {
+        let Table { columns, rows } = &mut self.table;
+        let place = columns.iter().position(|known| known == column).unwrap_or_else(|| {
+            columns.push(column.to_owned());
+            columns.len() - 1
+        });
+        let row = rows.iter().position(|(known, ..)| known == case).unwrap_or_else(|| {
+            rows.push((case.to_owned(), what.to_owned(), Vec::new()));
+            rows.len() - 1
+        });
+        let figures = &mut rows[row].2;
+        figures.resize(figures.len().max(place + 1), 0.0);
+        figures[place] = value;
     }
 
     /// A promise that was broken, in words.
@@ -137,7 +163,7 @@ impl Report {
             self.figures.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         json!({
             "id": trial.id, "title": trial.title, "seed": stage.seed, "figures": figures,
-            "lines": self.lines, "wrongs": self.wrongs, "wrongs_in_all": self.wrongs_in_all,
+            "lines": self.lines, "table": self.table, "wrongs": self.wrongs, "wrongs_in_all": self.wrongs_in_all,
             "took_s": self.took.as_secs_f64(),
         })
     }

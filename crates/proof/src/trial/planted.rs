@@ -62,7 +62,9 @@ fn run(stage: &Stage, report: &mut Report) {
         stage.progress(&format!("{fault}: {what}"));
         match notice(stage, planted) {
             Ok(breaches) => {
-                report.figure(&format!("{fault} in {}", noticed_by.id), breaches as f64)
+                report.count("faults noticed", 1);
+                let case = format!("{fault}, by {}", noticed_by.id);
+                report.case(&case, what, "breaches found", breaches as f64);
             }
             Err(why) => report.wrong(why),
         }
