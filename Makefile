@@ -8,6 +8,9 @@ STEPS := tools fmt clippy tidy deny units doctests faults web crowds
 # How long each scenario of `make load` sends.
 LOAD_SECONDS := 60
 
+# How long the trials of `make soak` take: soak is under an hour, long is as long as it takes.
+SCALE := soak
+
 help:
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 11
 
@@ -28,6 +31,16 @@ load: ## Four crowds against a server of their own, a minute each
 	for crowd in one-room many-rooms slow-client reconnect; do \
 		target/release/tertulia-load $$crowd --seconds $(LOAD_SECONDS) || exit 1; \
 	done
+
+soak: tools ## Every trial in its long form, under an hour; SCALE=long for more
+	cargo build --release --locked --bin tertulia --bin tertulia-proof
+	@# Built beside the others, so that no one runs it by mistake.
+	CARGO_BUILD_BUILD_DIR=target cargo build --locked --features tertulia-server/planted-faults --bin tertulia --target-dir target/planted
+	@mkdir -p target/soak
+	target/release/tertulia-proof --scale $(SCALE) --json target/soak/report.json --html target/soak/report.html
+
+publish: ## Write the figures of the last soak into docs/reliability.md and README.md
+	@$(XTASK) publish
 
 gen: ## Write the pages that the program itself knows best
 	@$(XTASK) gen
@@ -78,4 +91,4 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci
 	@touch $@
 
-.PHONY: help run dev check test load gen tools fmt clippy tidy deny units doctests faults web crowds clean
+.PHONY: help run dev check test load soak publish gen tools fmt clippy tidy deny units doctests faults web crowds clean

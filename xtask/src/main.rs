@@ -5,6 +5,7 @@
 
 mod deny;
 mod generate;
+mod publish;
 mod run;
 mod steps;
 mod tidy;
@@ -17,6 +18,7 @@ cargo xtask tidy            check the rules of the house, and that what is gener
 cargo xtask gen [--check]   write what is generated (or say what is out of date)
 cargo xtask tools           install what the tests need and is missing
 cargo xtask deny            judge the dependencies
+cargo xtask publish         write the figures of the last soak into the pages that show them
 cargo xtask steps STEP…     run targets of the Makefile one by one and sum them up
 ";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["gen"] => generate::write(),
         ["gen", "--check"] => generate::check(),
+        ["publish"] => publish::run(),
         ["tools"] => tools::run(),
         ["deny"] => deny::run(),
         ["steps", names @ ..] if !names.is_empty() => steps::run(names),

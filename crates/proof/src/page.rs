@@ -89,7 +89,7 @@ fn draw_trial(page: &mut String, trial: &Value) {
         escaped(text(&trial["title"])),
     );
     for (name, value) in trial["figures"].as_object().into_iter().flatten() {
-        _ = write!(page, "<tr><td>{}<td class=n>{value}", escaped(name));
+        _ = write!(page, "<tr><td>{}<td class=n>{}", escaped(name), number(value));
     }
     let took = trial["took_s"].as_f64().unwrap_or_default();
     _ = write!(page, "<tr><td>seconds<td class=n>{took:.1}</table>");
@@ -117,7 +117,7 @@ fn draw_table(page: &mut String, table: &Value) {
     for row in rows {
         _ = write!(page, "<tr><td>{}<td>{}", escaped(text(&row[0])), escaped(text(&row[1])));
         for figure in row[2].as_array().into_iter().flatten() {
-            _ = write!(page, "<td class=n>{figure}");
+            _ = write!(page, "<td class=n>{}", number(figure));
         }
     }
     page.push_str("</table></div>");
@@ -149,6 +149,15 @@ fn draw_plot(page: &mut String, lines: &[(String, Vec<(f64, f64)>)]) {
 
 fn short(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+/// Whole numbers whole, others with two places.
+fn number(value: &Value) -> String {
+    match value.as_f64() {
+        Some(value) if value.fract() == 0.0 => format!("{value:.0}"),
+        Some(value) => format!("{value:.2}"),
+        None => value.to_string(),
+    }
 }
 
 fn text(value: &Value) -> &str {

@@ -1,0 +1,165 @@
+//! Publish: the figures of the last soak, written into the pages that show them.
+//!
+//! Never: touches a figure. What stands in the report stands in the page, and the rest of the page stays.
+
+use std::fmt::Write;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::run::{Done, root};
+
+/// What `make soak` leaves behind.
+const REPORT: &str = "target/soak/report.json";
+
+/// The page with all figures, between these marks.
+const PAGE: &str = "docs/reliability.md";
+
+/// The page with a few of them.
+const README: &str = "README.md";
+
+/// The trials whose line stands in the README.
+const IN_SHORT: &[&str] = &["T01", "T02", "T04", "T08", "T09", "T11", "T20", "T21", "T22", "T24"];
+
+const BEGIN: &str = "<!-- figures: written by `make publish` -->\n";
+const END: &str = "<!-- end of figures -->\n";
+
+/// Writes the figures into both pages.
+pub(crate) fn run() -> Done {
+    let path = root().join(REPORT);
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("{REPORT}: {error}; `make soak` writes it"))?;
+    let report: Value =
+        serde_json::from_str(&text).map_err(|error| format!("{REPORT}: {error}"))?;
+    put(PAGE, &in_full(&report))?;
+    put(README, &in_short(&report))
+}
+
+/// Puts `figures` between the marks of a page.
+fn put(page: &str, figures: &str) -> Done {
+    let path = root().join(page);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{page}: {error}"))?;
+    let text =
+        between(&text, figures).ok_or_else(|| format!("{page}: the marks for figures are gone"))?;
+    fs::write(&path, text).map_err(|error| format!("{page}: {error}"))?;
+    println!("{page}");
+    Ok(())
+}
+
+fn between(page: &str, figures: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{figures}{END}{after}"))
+}
+
+/// When, on what, and with which seed.
+fn circumstances(report: &Value) -> String {
+    let machine = &report["machine"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    format!(
+        "Measured {} on {} ({} cores, {}, Linux {}), durability `fsync`, scale {}, seed {}.\n\n",
+        text(&report["date"]),
+        text(&machine["cpu"]),
+        machine["cores"],
+        text(&machine["memory"]),
+        text(&machine["kernel"]),
+        text(&report["scale"]),
+        report["seed"],
+    )
+}
+
+fn trials(report: &Value) -> impl Iterator<Item = &Value> {
+    report["trials"].as_array().into_iter().flatten()
+}
+
+/// One trial as a line of a table.
+fn line(trial: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().replace('|', "\\|");
+    let figures = trial["figures"].as_object().into_iter().flatten();
+    let figures: Vec<String> =
+        figures.map(|(name, value)| format!("{name} {}", number(value))).collect();
+    let wrong = &trial["wrongs_in_all"];
+    format!(
+        "| {} | {} | {} | {wrong} |\n",
+        text(&trial["id"]),
+        text(&trial["title"]),
+        figures.join("; ")
+    )
+}
+
+fn in_full(report: &Value) -> String {
+    let mut page = circumstances(report);
+    page += "| trial | what is done | figures | promises broken |\n|---|---|---|---|\n";
+    trials(report).for_each(|trial| page += &line(trial));
+    for trial in trials(report) {
+        let Some(rows) = trial["table"]["rows"].as_array().filter(|rows| !rows.is_empty()) else {
+            continue;
+        };
+        let columns = trial["table"]["columns"].as_array().into_iter().flatten();
+        let columns: Vec<&str> = columns.filter_map(Value::as_str).collect();
+        let (id, title) = (trial["id"].as_str(), trial["title"].as_str());
+        _ = writeln!(page, "\n{}, {}:\n", id.unwrap_or_default(), title.unwrap_or_default());
+        _ = writeln!(
+            page,
+            "| | | {} |\n|---|---{}|",
+            columns.join(" | "),
+            "|---:".repeat(columns.len())
+        );
+        for row in rows {
+            let figures = row[2].as_array().into_iter().flatten();
+            let figures: Vec<String> = figures.map(number).collect();
+            let text = |value: &Value| value.as_str().unwrap_or_default().replace('|', "\\|");
+            _ = writeln!(
+                page,
+                "| {} | {} | {} |",
+                text(&row[0]),
+                text(&row[1]),
+                figures.join(" | ")
+            );
+        }
+    }
+    page
+}
+
+fn in_short(report: &Value) -> String {
+    let mut page = circumstances(report);
+    page += "| trial | what is done | figures | promises broken |\n|---|---|---|---|\n";
+    let chosen = |trial: &&Value| trial["id"].as_str().is_some_and(|id| IN_SHORT.contains(&id));
+    trials(report).filter(chosen).for_each(|trial| page += &line(trial));
+    page
+}
+
+/// Whole numbers with marks between thousands, others with three figures.
+fn number(value: &Value) -> String {
+    let Some(value) = value.as_f64() else { return value.to_string() };
+    if value.fract() != 0.0 {
+        return if value.abs() < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") };
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_stand_between_their_marks_and_nothing_else_moves() {
+        let page = format!("before\n{BEGIN}old\n{END}after\n");
+        assert_eq!(between(&page, "new\n"), Some(format!("before\n{BEGIN}new\n{END}after\n")));
+        assert_eq!(between("no marks", "new"), None);
+    }
+
+    #[test]
+    fn numbers_are_read_at_a_glance() {
+        let shown = [1.0, 1234.0, 1_234_567.0, 0.25, 12.5].map(|value| number(&value.into()));
+        assert_eq!(shown, ["1", "1,234", "1,234,567", "0.25", "12"]);
+    }
+}
