@@ -18,6 +18,8 @@ pub(crate) struct Chances {
     pub(crate) news_late: u64,
     /// Commits that fail.
     pub(crate) commit_fails: u64,
+    /// Commits that nobody is told of yet, and steps of that which wait for the next.
+    pub(crate) told_late: u64,
     /// Lookups that fail.
     pub(crate) lookup_fails: u64,
     /// Tokens that cannot be judged at once.
@@ -51,6 +53,7 @@ impl Chances {
         news_doubled: 0,
         news_late: 0,
         commit_fails: 0,
+        told_late: 0,
         lookup_fails: 0,
         token_asked: 0,
         interrupted: 0,
@@ -76,6 +79,7 @@ impl Chances {
             news_doubled: maybe(300),
             news_late: maybe(300),
             commit_fails: maybe(200),
+            told_late: maybe(1000),
             lookup_fails: maybe(200),
             token_asked: maybe(1000),
             interrupted: maybe(500),

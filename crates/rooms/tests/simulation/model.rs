@@ -24,6 +24,8 @@ pub(crate) struct Log {
     messages: u64,
     ts: u64,
     gone: bool,
+    /// Where each commit began and ended that a reader may have seen before the shards were told.
+    early: BTreeMap<Seq, Seq>,
 }
 
 /// What a membership event says.
@@ -76,8 +78,9 @@ impl Model {
         self.granted.insert((user.to_owned(), room.to_owned()));
     }
 
-    /// Reads what was committed since the last call.
-    pub(crate) fn refresh(&mut self, reader: &mut Reader) {
+    /// Reads what was committed since the last call, which is one batch at most. `early`: readers may see it
+    /// before the shards are told.
+    pub(crate) fn refresh(&mut self, reader: &mut Reader, early: bool) {
         for name in self.names.clone() {
             let stored = reader.room(&room_id(&name)).expect("no fault is planted now");
             let epoch = stored.as_ref().map(|room| room.epoch);
@@ -100,6 +103,9 @@ impl Model {
                 bytes_max: u32::MAX,
             };
             let events = reader.log(range).expect("no fault is planted now");
+            if early {
+                self.log_mut(&name, room.epoch).early.insert(known, room.head.seq);
+            }
             if known + events.len() as Seq != room.head.seq {
                 self.fault(|| format!("{name}: head {}, but the log ends earlier", room.head.seq));
             }
@@ -186,6 +192,11 @@ impl Model {
     /// who ever had one is only held to what beats a grant.
     pub(crate) fn may_read(&self, user: &str, room: &str, epoch: Epoch, head: Seq) -> bool {
         let Some(log) = self.log(room, epoch) else { return true };
+        let came = |head: Seq| log.turn_at(user, head.saturating_add(1)) == Some(Turn::Came);
+        // Who was let in by a commit that only a reader has seen by then may come in at once.
+        if log.early.get(&head).is_some_and(|upto| came(*upto)) {
+            return true;
+        }
         match log.turn_at(user, head.saturating_add(1)) {
             Some(Turn::Came) => true,
             Some(Turn::Kicked) => false,
@@ -194,6 +205,13 @@ impl Model {
                 self.granted.contains(&(user.to_owned(), room.to_owned()))
             }
         }
+    }
+
+    /// What became of a user in a room, for whoever looks for a mistake.
+    pub(crate) fn turns(&self, room: &str, epoch: Epoch, user: &str) -> String {
+        let log = self.log(room, epoch);
+        let turns = log.into_iter().flat_map(|log| &log.turns).filter(|(_, who, _)| who == user);
+        format!("{:?}", turns.map(|(at, _, turn)| (at, turn)).collect::<Vec<_>>())
     }
 
     /// A send was acknowledged.
@@ -238,12 +256,13 @@ impl Log {
         turns.find(|(at, who, _)| *at < seq && who == user).map(|(_, _, turn)| *turn)
     }
 
-    /// The first removal of `user` behind `after`.
-    pub(crate) fn removal(&self, user: &str, after: Seq) -> Option<Seq> {
-        let mut turns = self.turns.iter();
-        let removal =
-            turns.find(|(at, who, turn)| *at > after && who == user && *turn != Turn::Came);
-        removal.map(|(at, ..)| *at)
+    /// Removals of `user` behind `after`.
+    pub(crate) fn removals(&self, user: &str, after: Seq) -> impl Iterator<Item = Seq> {
+        let removals = self
+            .turns
+            .iter()
+            .filter(move |(at, who, turn)| *at > after && who == user && *turn != Turn::Came);
+        removals.map(|(at, ..)| *at)
     }
 
     /// Whether `user` was let in again behind `after`.

@@ -1,5 +1,7 @@
 //! Outbox: what a client has said in one room and has no outcome for, by the rules of the protocol's §7.
 
+use std::collections::BTreeSet;
+
 use tertulia_protocol::command::CommandId;
 
 /// One message; a retry has the same words.
@@ -17,6 +19,9 @@ pub(crate) struct Outbox {
     /// How many of them, from the front, were said since the last pause or cut.
     said: usize,
     open: Vec<(CommandId, String)>,
+    /// What was given up, since it was refused for good. What was under way on an older connection may
+    /// still arrive after that, and be welcome by then.
+    given_up: BTreeSet<String>,
     /// Nothing is said before that time, and not before all answers are in.
     paused_until_ms: Option<u64>,
 }
@@ -32,6 +37,11 @@ impl Outbox {
 
     pub(crate) fn holds(&self, cid: &str) -> bool {
         self.waiting.iter().any(|message| message.cid == cid)
+    }
+
+    /// Whether it was refused for good.
+    pub(crate) fn gave_up(&self, cid: &str) -> bool {
+        self.given_up.contains(cid)
     }
 
     /// What to say now as command `id`, with the cid of the nearest earlier one without outcome.
@@ -61,7 +71,10 @@ impl Outbox {
     pub(crate) fn refused(&mut self, id: CommandId, retry_ms: Option<u64>, now_ms: u64) {
         let Some(cid) = self.answered(id) else { return };
         match retry_ms {
-            None => self.settle(&cid),
+            None => {
+                self.settle(&cid);
+                self.given_up.insert(cid);
+            }
             Some(retry_ms) => {
                 let until_ms = now_ms + retry_ms + u64::from(id) * 37 % 100;
                 let until_ms = self.paused_until_ms.unwrap_or(0).max(until_ms);

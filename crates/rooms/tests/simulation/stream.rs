@@ -44,7 +44,8 @@ impl Stream {
             model.fault(|| format!("{user} {room}: no answer to sub: {answer:?}"));
         }
         if !model.may_read(user, room, answer.epoch, answer.head) {
-            model.fault(|| format!("{user} {room}: attached at {answer:?}, but removed"));
+            let turns = model.turns(room, answer.epoch, user);
+            model.fault(|| format!("{user} {room}: attached at {answer:?}, but {turns}"));
         }
         let upto = answer.more.then_some(answer.upto);
         let (epoch, last, authorised) = (answer.epoch, answer.base, answer.head);
@@ -100,7 +101,7 @@ impl Stream {
             return model.fault(|| format!("{user} {room}: drop without an attachment"));
         };
         let Some(log) = model.log(room, attached.epoch) else { return };
-        let removal = log.removal(user, attached.authorised);
+        let removal = log.removals(user, attached.authorised).next();
         let right = match code {
             "forbidden" | "not_member" => {
                 renewed
@@ -131,14 +132,14 @@ impl Stream {
 
 impl Ear<'_> {
     /// Where an attachment that was authorised at `authorised` has to end. If news were lost it may have
-    /// gone on if its user was let in again meanwhile.
+    /// gone on if its user was let in again meanwhile, or is by their token.
     fn removal(&self, epoch: Epoch, authorised: Seq, model: &Model) -> Option<Seq> {
         let log = model.log(self.room, epoch)?;
-        let removal = log.removal(self.user, authorised)?;
-        let excused = || {
+        let excused = |removal| {
             log.came_back(self.user, removal)
-                || model.may_read(self.user, self.room, epoch, Seq::MAX)
+                || model.may_read(self.user, self.room, epoch, removal)
         };
-        (self.news_are_whole || !excused()).then_some(removal)
+        let mut removals = log.removals(self.user, authorised);
+        removals.find(|removal| self.news_are_whole || !excused(*removal))
     }
 }

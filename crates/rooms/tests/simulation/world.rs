@@ -58,6 +58,7 @@ impl World {
             drafts: Vec::new(),
             random: Random::seeded(random.next()),
             dirty: false,
+            untold: None,
         };
         let outside = Outside {
             sockets: Sockets::default(),
@@ -119,7 +120,8 @@ impl World {
     /// Shows the model what was committed.
     fn look(&mut self) {
         if std::mem::take(&mut self.outside.office.get_mut().dirty) {
-            self.model.refresh(&mut self.reader);
+            let early = self.fate.told_late + self.fate.interrupted > 0;
+            self.model.refresh(&mut self.reader, early);
         }
     }
 
@@ -231,13 +233,26 @@ impl World {
     /// Some of what waits for a commit is committed.
     pub(crate) fn commit(&mut self, most: usize) {
         let outside = &mut self.outside;
-        if outside.office.get_mut().drafts.is_empty() {
+        let office = outside.office.get_mut();
+        if office.drafts.is_empty() && office.untold.is_none() {
             return;
         }
         let (chances, moment, memory) = (outside.chances, outside.moment, outside.memory.clone());
         outside.office.get_mut().commit(most, &chances, &memory, moment);
         self.note(5, || "a commit".to_owned());
         self.look();
+    }
+
+    /// Whoever has yet to hear of the last commit comes nearer to it. False if everyone has.
+    pub(crate) fn tell(&mut self) -> bool {
+        let moment = self.outside.moment;
+        let office = self.outside.office.get_mut();
+        let is_owed = office.untold.is_some();
+        office.tell(moment);
+        if is_owed {
+            self.note(13, || "a commit is told".to_owned());
+        }
+        is_owed
     }
 
     /// The application's own wish.
@@ -359,6 +374,7 @@ impl World {
         let office = self.outside.office.get_mut();
         office.committer = committer;
         office.drafts.clear();
+        office.untold = None;
         office.dirty = true;
         self.look();
     }
