@@ -260,6 +260,10 @@ impl Hub {
         let stripe = &mut *self.stripe(&news.id);
         let Some(entry) = stripe.rooms.get_mut(&news.id) else { return 0 };
         let listeners = entry.listeners;
+        // A lookup may have seen the next room of that name before the end of this one was told.
+        if entry.view.is_some_and(|view| view.no > news.view.no) {
+            return listeners;
+        }
         let before = entry.tail.bytes();
         if entry.view.is_some_and(|view| view.no != news.view.no || view.epoch != news.view.epoch) {
             entry.tail.clear();

@@ -32,13 +32,15 @@ pub(crate) struct Chances {
     pub(crate) cut: u64,
     /// Steps that crash the server.
     pub(crate) crash: u64,
+    /// Crashes in which the disk loses what it promised to keep.
+    pub(crate) lossy: u64,
     /// Steps that let it hand over.
     pub(crate) drain: u64,
     /// Steps that revoke a user's tokens.
     pub(crate) expel: u64,
     /// Steps that change who may hear what.
     pub(crate) manage: u64,
-    /// Messages that another device of the user may say, too, under the same cid.
+    /// Messages that another device of the user may say, too, under the same cid, maybe in other words.
     pub(crate) shared: u64,
     /// Steps that remove a room or make it anew.
     pub(crate) delete: u64,
@@ -60,6 +62,7 @@ impl Chances {
         unflushed: 0,
         cut: 0,
         crash: 0,
+        lossy: 0,
         drain: 0,
         expel: 0,
         manage: 0,
@@ -86,6 +89,7 @@ impl Chances {
             unflushed: maybe(500),
             cut: maybe(40),
             crash: maybe(5),
+            lossy: maybe(500),
             drain: maybe(2),
             expel: maybe(4),
             manage: maybe(150),
@@ -178,7 +182,7 @@ pub(crate) fn tight(random: &mut Random) -> Limits {
         tail_bytes: 64 * of(150..=4000),
         slow_close_s: of(2..=10) as u64,
         ping_s: of(10..=25) as u64,
-        connections_per_user: of(3..=5),
+        connections_per_user: of(2..=5),
         commit_queue: of(4..=64),
         commit_batch: of(1..=16),
         shard_queue: of(2..=64),

@@ -101,6 +101,14 @@ impl Office {
         }
     }
 
+    /// Cleans up, as the committer's thread does now and then.
+    pub(crate) fn sweep(&mut self, moment: Moment) {
+        while self.untold.is_some() {
+            self.tell(moment);
+        }
+        while self.committer.sweep(moment.wall_ms).expect("no fault is planted now") {}
+    }
+
     /// The next step from a commit to its word to the shards.
     pub(crate) fn tell(&mut self, moment: Moment) {
         let Some(mut untold) = self.untold.take() else { return };

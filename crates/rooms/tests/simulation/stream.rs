@@ -23,6 +23,8 @@ struct Attachment {
     upto: Option<Seq>,
     /// The head when it was authorised.
     authorised: Seq,
+    /// The head of the memberships that it may have been judged by: they may be ahead of the log.
+    judged: Seq,
 }
 
 /// What else bears on what may be heard.
@@ -49,7 +51,8 @@ impl Stream {
         }
         let upto = answer.more.then_some(answer.upto);
         let (epoch, last, authorised) = (answer.epoch, answer.base, answer.head);
-        self.attached = Some(Attachment { epoch, last, upto, authorised });
+        let judged = model.judged_by(user, room, epoch, authorised);
+        self.attached = Some(Attachment { epoch, last, upto, authorised, judged });
     }
 
     /// `sub` was refused or `unsub` answered.
@@ -64,7 +67,7 @@ impl Stream {
             return model.fault(|| format!("{user} {room}: {seq} came without an attachment"));
         };
         model.checked_events += 1;
-        let Attachment { epoch, last, upto, authorised } = *attached;
+        let Attachment { epoch, last, upto, judged, .. } = *attached;
         if seq != last + 1 {
             let how = if seq <= last { "doubled" } else { "skipped to" };
             return model.fault(|| format!("{user} {room}: {how} {seq} behind {last}"));
@@ -78,11 +81,9 @@ impl Stream {
             let words = format!("{user} {room}: {seq} of {epoch} is {line}, stored is {stored:?}");
             return model.fault(|| words);
         }
-        if let Some(removal) = ear.removal(epoch, authorised, model).filter(|at| *at < seq) {
+        if let Some(removal) = ear.removal(epoch, judged, model).filter(|at| *at < seq) {
             model.fault(|| {
-                format!(
-                    "{user} {room}: heard {seq} behind the removal {removal}, as of {authorised}"
-                )
+                format!("{user} {room}: heard {seq} behind the removal {removal}, as of {judged}")
             });
         }
     }
@@ -106,7 +107,10 @@ impl Stream {
             "forbidden" | "not_member" => {
                 renewed
                     || match removal {
-                        Some(removal) => !news_are_whole || removal == attached.last,
+                        Some(_) => {
+                            let mut removals = log.removals(user, attached.authorised);
+                            !news_are_whole || removals.any(|at| at == attached.last)
+                        }
                         None => false,
                     }
             }
@@ -124,7 +128,7 @@ impl Stream {
         let Some(attached) = self.attached.filter(|attached| attached.upto.is_none()) else {
             return;
         };
-        if let Some(removal) = ear.removal(attached.epoch, attached.authorised, model) {
+        if let Some(removal) = ear.removal(attached.epoch, attached.judged, model) {
             model.fault(|| format!("{} {}: still there after {removal}", ear.user, ear.room));
         }
     }

@@ -22,12 +22,12 @@ use crate::hears::Hearing;
 use crate::model::Model;
 use crate::outside::{Door, Moment, Office, Outside, Plant, judge, room_id, user_id};
 use crate::random::Random;
-use crate::server::{SHARDS, Server, start};
+use crate::server::{SHARDS, Server, next_epoch, start};
 use crate::socket::{SocketId, Sockets};
 use crate::trace::Trace;
 
 /// Noon of some day, far from zero so that nobody takes one clock for the other.
-const WALL_MS: u64 = 1_800_000_000_000;
+pub(crate) const WALL_MS: u64 = 1_800_000_000_000;
 
 /// Everything there is.
 pub(crate) struct World {
@@ -44,6 +44,8 @@ pub(crate) struct World {
     /// Bytes that a socket takes before anyone reads them.
     pub(crate) space: RangeInclusive<u64>,
     pub(crate) reader: Reader,
+    /// What a disk that loses something goes back to.
+    past: Memory,
     epochs: Arc<AtomicU64>,
 }
 
@@ -86,6 +88,7 @@ impl World {
             fate,
             space: 30..=3000,
             reader,
+            past: memory.copy(),
             epochs,
         }
     }
@@ -360,6 +363,37 @@ impl World {
         for coming in &mut self.server.coming {
             coming.push(Input::Expel(user.clone(), Close::Revoked));
         }
+    }
+
+    /// Rows that are of no use any more go.
+    pub(crate) fn sweep(&mut self) {
+        let moment = self.outside.moment;
+        self.outside.office.get_mut().sweep(moment);
+        self.note(14, || "old rows go".to_owned());
+        self.look();
+    }
+
+    /// So far the disk keeps what it promised, whatever it loses later.
+    pub(crate) fn keep(&mut self) {
+        self.past = self.outside.memory.copy();
+    }
+
+    /// The disk comes to know what of a failed commit was written, or loses what it had promised to keep.
+    pub(crate) fn recover(&mut self) {
+        let in_full = self.random.chance(500);
+        self.outside.memory.recover(in_full);
+        if self.random.chance(self.outside.chances.lossy) {
+            self.note(15, || "the disk loses what came last".to_owned());
+            let epochs = self.epochs.clone();
+            let renewed = self.outside.memory.lose(&self.past, || next_epoch(&epochs));
+            for (room, renewed) in renewed {
+                self.model.renewed(room.as_str(), renewed);
+            }
+            self.keep();
+        }
+        self.outside.office.get_mut().untold = None;
+        self.outside.office.get_mut().dirty = true;
+        self.look();
     }
 
     /// The server is gone and another one starts from what was committed.
