@@ -132,7 +132,7 @@ impl Hub {
             tail_events: limits.tail_events,
             tail_room_bytes: limits.tail_room_bytes,
             tail_stripe_bytes: limits.tail_bytes / STRIPES,
-            idle_per_stripe: (limits.active_rooms / STRIPES).max(16),
+            idle_per_stripe: limits.active_rooms.div_ceil(STRIPES),
             typing_every_ms: limits.typing_every_ms,
             typing_ttl_ms: limits.typing_ttl_ms,
         }
@@ -162,7 +162,18 @@ impl Hub {
         stripe.lines.file(room, entry);
     }
 
-    /// Ends an [`Hub::expect`] with what the lookup found, or with nothing.
+    /// Keeps the room where it stands, for a commit that removes someone: a lookup may see what is stored
+    /// before the memberships at hand say so, and nobody may stand behind their own removal. Each call is
+    /// owed one [`Hub::learn`].
+    pub(crate) fn hold(&self, room: &RoomId, view: View) {
+        let stripe = &mut *self.stripe(room);
+        let entry = stripe.rooms.entry(room.clone()).or_default();
+        entry.expected += 1;
+        entry.view.get_or_insert(view);
+        stripe.lines.file(room, entry);
+    }
+
+    /// Ends an [`Hub::expect`] or an [`Hub::hold`] with what the lookup found, or with nothing.
     pub fn learn(&self, id: &RoomId, room: Option<&Room>) {
         let stripe = &mut *self.stripe(id);
         let Some(entry) = stripe.rooms.get_mut(id) else { return };
@@ -249,6 +260,10 @@ impl Hub {
         let stripe = &mut *self.stripe(&news.id);
         let Some(entry) = stripe.rooms.get_mut(&news.id) else { return 0 };
         let listeners = entry.listeners;
+        // A lookup may have seen the next room of that name before the end of this one was told.
+        if entry.view.is_some_and(|view| view.no > news.view.no) {
+            return listeners;
+        }
         let before = entry.tail.bytes();
         if entry.view.is_some_and(|view| view.no != news.view.no || view.epoch != news.view.epoch) {
             entry.tail.clear();

@@ -18,7 +18,7 @@ use std::path::Path;
 pub use directory::{Directory, Found};
 pub use engine::{Reader, Writer};
 pub use error::{Error, OpenError};
-pub use memory::Memory;
+pub use memory::{Memory, Renewed};
 pub use row::{
     Changes, Head, Key, NewEvent, ROOM_NO_MAX, Range, Remembered, Room, RoomNo, SEQ_MAX, Sender,
     Standing, StoredEvent,

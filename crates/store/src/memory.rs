@@ -5,17 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tertulia_protocol::{Cid, Role, RoomId, UserId};
+use tertulia_protocol::{Cid, Epoch, Role, RoomId, UserId};
 
 use crate::engine::{Read, Write};
 use crate::error::Error;
-use crate::row::{Changes, Range, Remembered, Room, RoomNo, Sender, Standing, StoredEvent};
+use crate::row::{Changes, Head, Range, Remembered, Room, RoomNo, Sender, Standing, StoredEvent};
 
 /// Rooms in memory.
 #[derive(Clone, Default)]
 pub struct Memory(Arc<Mutex<Tables>>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Tables {
     rooms: BTreeMap<RoomId, Room>,
     ids: BTreeMap<RoomNo, RoomId>,
@@ -27,6 +27,19 @@ struct Tables {
     last_no: u64,
     commits_that_fail: u32,
     reads_that_fail: u32,
+    /// What would be stored if the last commit, which failed, was complete after all.
+    in_doubt: Option<Box<Tables>>,
+}
+
+/// What a room lost, and as what it goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewed {
+    /// The life that it had.
+    pub old: Epoch,
+    /// The one it has now.
+    pub new: Epoch,
+    /// Where its log stands.
+    pub head: Head,
 }
 
 /// Rows cleaned in one step.
@@ -51,6 +64,36 @@ impl Memory {
             let no = room.no;
             tables.events.retain(|(room, seq), _| *room != no || *seq >= first);
         }
+    }
+
+    /// Whoever wrote is gone. If the last commit failed, nobody knows whether it was written before that:
+    /// `in_full` decides it.
+    pub fn recover(&self, in_full: bool) {
+        let mut tables = self.tables();
+        if let Some(whole) = tables.in_doubt.take().filter(|_| in_full) {
+            *tables = *whole;
+        }
+    }
+
+    /// A copy that goes its own way.
+    pub fn copy(&self) -> Memory {
+        let mut tables = self.tables().clone();
+        tables.in_doubt = None;
+        Memory(Arc::new(Mutex::new(tables)))
+    }
+
+    /// Becomes what `copy` is, as a disk that lost what it had promised to keep. Every log begins another life,
+    /// named by `epochs`, as it would when such a database is opened.
+    pub fn lose(&self, copy: &Memory, mut epochs: impl FnMut() -> Epoch) -> Vec<(RoomId, Renewed)> {
+        let mut lost = copy.tables().clone();
+        let renewed = lost.rooms.values_mut().map(|room| {
+            let (old, new) = (room.epoch, epochs());
+            room.epoch = new;
+            (room.id.clone(), Renewed { old, new, head: room.head })
+        });
+        let renewed = renewed.collect();
+        *self.tables() = lost;
+        renewed
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -163,45 +206,16 @@ impl Write for Memory {
 
     fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
         let tables = &mut *self.tables();
+        tables.in_doubt = None;
         if tables.commits_that_fail > 0 {
             tables.commits_that_fail -= 1;
+            let mut whole = tables.clone();
+            whole.put(changes);
+            (whole.commits_that_fail, whole.reads_that_fail) = (0, 0);
+            tables.in_doubt = Some(Box::new(whole));
             return Err(Error::Failed("a planted fault".into()));
         }
-        for room in &changes.rooms {
-            tables.last_no = tables.last_no.max(room.no.0);
-            tables.ids.insert(room.no, room.id.clone());
-            tables.rooms.insert(room.id.clone(), (*room).clone());
-        }
-        for (no, head) in &changes.heads {
-            if let Some(room) = tables.ids.get(no).and_then(|id| tables.rooms.get_mut(id)) {
-                room.head = *head;
-            }
-        }
-        for event in &changes.events {
-            let fresh = tables.events.insert((event.room, event.seq), event.bytes.to_vec());
-            assert!(fresh.is_none(), "number {} of {:?} was given twice", event.seq, event.room);
-        }
-        for (room, sender, cid, remembered) in &changes.remembered {
-            tables.dedupe.insert((*room, (*sender).clone(), *cid), *remembered);
-        }
-        for (room, user, standing) in &changes.standings {
-            let key = (*room, (*user).clone());
-            match standing {
-                Standing::Stranger => tables.members.remove(&key),
-                standing => tables.members.insert(key, *standing),
-            };
-        }
-        for no in &changes.gone {
-            if let Some(id) = tables.ids.remove(no)
-                && tables.rooms.get(&id).is_some_and(|room| room.no == *no)
-            {
-                tables.rooms.remove(&id);
-            }
-            tables.graves.insert(*no);
-        }
-        for (user, at) in &changes.revoked {
-            tables.revoked.insert((*user).clone(), *at);
-        }
+        tables.put(changes);
         Ok(())
     }
 
@@ -227,5 +241,45 @@ impl Write for Memory {
             tables.dedupe.remove(key);
         }
         Ok(old.len() == SWEEP_ROWS)
+    }
+}
+
+impl Tables {
+    fn put(&mut self, changes: &Changes<'_>) {
+        for room in &changes.rooms {
+            self.last_no = self.last_no.max(room.no.0);
+            self.ids.insert(room.no, room.id.clone());
+            self.rooms.insert(room.id.clone(), (*room).clone());
+        }
+        for (no, head) in &changes.heads {
+            if let Some(room) = self.ids.get(no).and_then(|id| self.rooms.get_mut(id)) {
+                room.head = *head;
+            }
+        }
+        for event in &changes.events {
+            let fresh = self.events.insert((event.room, event.seq), event.bytes.to_vec());
+            assert!(fresh.is_none(), "number {} of {:?} was given twice", event.seq, event.room);
+        }
+        for (room, sender, cid, remembered) in &changes.remembered {
+            self.dedupe.insert((*room, (*sender).clone(), *cid), *remembered);
+        }
+        for (room, user, standing) in &changes.standings {
+            let key = (*room, (*user).clone());
+            match standing {
+                Standing::Stranger => self.members.remove(&key),
+                standing => self.members.insert(key, *standing),
+            };
+        }
+        for no in &changes.gone {
+            if let Some(id) = self.ids.remove(no)
+                && self.rooms.get(&id).is_some_and(|room| room.no == *no)
+            {
+                self.rooms.remove(&id);
+            }
+            self.graves.insert(*no);
+        }
+        for (user, at) in &changes.revoked {
+            self.revoked.insert((*user).clone(), *at);
+        }
     }
 }

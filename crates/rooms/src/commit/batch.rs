@@ -23,6 +23,7 @@ const SLAB_BYTES: usize = 128 * 1024;
 struct Touched {
     id: RoomId,
     no: RoomNo,
+    /// As it was before.
     view: View,
     events: Vec<Written>,
     growing: Option<SlabBuilder>,
@@ -117,6 +118,7 @@ impl Batch {
         cid: Option<Cid>,
         content: &Content,
     ) -> Seq {
+        self.touch(active);
         let head = &mut active.room.head;
         let before = head.seq;
         head.seq += 1;
@@ -196,6 +198,14 @@ impl Batch {
         self.rooms.iter().map(|touched| &touched.id)
     }
 
+    /// Rooms that someone is removed from, as they were before.
+    pub(super) fn removing(&self) -> impl Iterator<Item = (&RoomId, View)> {
+        let removing = self.rooms.iter().filter(|touched| !touched.removals.is_empty());
+        // A room that was made here has nobody yet who could stand anywhere in it.
+        let known = removing.filter(|touched| touched.view.head.seq > 0 && !touched.gone);
+        known.map(|touched| (&touched.id, touched.view))
+    }
+
     pub(super) fn events(&self) -> usize {
         self.rooms.iter().map(|touched| touched.events.len()).sum()
     }
@@ -235,9 +245,10 @@ impl Batch {
         changes
     }
 
-    /// Who is what where, in the order in which it came about.
+    /// Who is what where, in the order in which it came about. Of a room that is deleted at the end nothing
+    /// came about.
     pub(super) fn standings(&self) -> impl Iterator<Item = (&RoomId, RoomNo, &UserId, Standing)> {
-        self.rooms.iter().flat_map(|touched| {
+        self.rooms.iter().filter(|touched| !touched.gone).flat_map(|touched| {
             let standings = touched.standings.iter();
             standings.map(|(user, standing)| (&touched.id, touched.no, user, *standing))
         })

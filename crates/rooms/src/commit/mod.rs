@@ -12,7 +12,7 @@ mod judge;
 
 use std::sync::Arc;
 
-use tertulia_protocol::{Code, Epoch};
+use tertulia_protocol::{Code, Epoch, RoomId};
 use tertulia_store::{Error, RoomNo, Writer};
 
 use crate::clock::Clock;
@@ -51,6 +51,17 @@ pub struct Committed {
     pub unread: Option<Error>,
 }
 
+/// A batch that is in the store and that nobody has heard of.
+#[must_use = "whoever sent its drafts waits for an answer"]
+pub struct Written {
+    outcomes: Vec<Outcome>,
+    batch: Batch,
+    /// Rooms that the hub holds where they stood; see [`Hub::hold`].
+    held: Vec<RoomId>,
+    committed: Committed,
+    committed_ns: u64,
+}
+
 /// Makes names for new lives of logs. A simulation gives its own, to repeat itself.
 pub type EpochMaker = Box<dyn FnMut() -> Epoch + Send>;
 
@@ -72,20 +83,35 @@ impl Committer {
 
     /// Deals with every draft of `drafts`: one transaction, one sync, then everyone is told.
     pub fn commit(&mut self, drafts: &mut Vec<Draft>, clock: &dyn Clock) -> Committed {
+        let written = self.write(drafts, clock);
+        self.remember(&written);
+        self.publish(drafts, written, clock)
+    }
+
+    /// The first step of [`Committer::commit`]: judges the drafts and makes what came of them durable.
+    ///
+    /// From here on a reader may see what nobody was told. The steps are apart so that a simulation can let
+    /// others run in between, as other threads do.
+    pub fn write(&mut self, drafts: &[Draft], clock: &dyn Clock) -> Written {
         let gauge = self.hub.gauge().clone();
         let mut batch = Batch::new(clock.wall_ms(), self.last_no, gauge.clone());
-        let mut written = Ok(false);
+        let mut stored = Ok(false);
         let mut outcomes = Vec::with_capacity(drafts.len());
-        for draft in drafts.iter() {
+        for draft in drafts {
             outcomes.push(self.judge(&mut batch, draft));
         }
         batch.seal();
         if planted(Fault::AckBeforeCommit) {
             self.ack_too_early(drafts, &outcomes);
         }
+        let mut held = Vec::new();
         if !batch.is_empty() {
-            written = self.write(&batch).map(|()| true);
-            match &written {
+            for (id, view) in batch.removing() {
+                self.hub.hold(id, view);
+                held.push(id.clone());
+            }
+            stored = self.store(&batch).map(|()| true);
+            match &stored {
                 Ok(_) => self.last_no = batch.last_no(),
                 Err(error) => {
                     // What was judged on top of it is void, too.
@@ -97,9 +123,49 @@ impl Committer {
                 }
             }
         }
-        self.tell(drafts, outcomes, batch, clock);
+        let committed = Committed { written: stored, unread: self.unread.take() };
+        Written { outcomes, batch, held, committed, committed_ns: clock.now_ns() }
+    }
+
+    /// The second step: memberships, so that whoever hears of anything else can trust them.
+    pub fn remember(&self, written: &Written) {
+        for (id, no, user, standing) in written.batch.standings() {
+            self.cache.change(id, no, user, standing, written.committed_ns);
+        }
+    }
+
+    /// The last step: tells everyone what came of `drafts`; acks and news go together.
+    pub fn publish(
+        &mut self,
+        drafts: &mut Vec<Draft>,
+        written: Written,
+        clock: &dyn Clock,
+    ) -> Committed {
+        let Written { outcomes, batch, held, committed, committed_ns } = written;
+        let from_ns = clock.now_ns();
+        let events = batch.events() as u64;
+        let news: Vec<News> = batch.into_news(&self.rooms, committed_ns);
+        let mut acks: Vec<Vec<Input>> = (0..self.hub.inboxes().len()).map(|_| Vec::new()).collect();
+        let mut calls = Vec::new();
+        for (draft, outcome) in drafts.drain(..).zip(outcomes) {
+            self.counters
+                .verb(Verb::Commit)
+                .observe(committed_ns.saturating_sub(draft.submitted_ns), 1);
+            match draft.reply {
+                Reply::Command { shard, to, id } => {
+                    acks[shard].push(Input::Ack(Ack { to, id, outcome }));
+                }
+                Reply::Call(call) => calls.push((call, outcome)),
+            }
+        }
+        self.hub.publish(news, acks);
+        held.iter().for_each(|id| self.hub.learn(id, None));
+        self.counters.verb(Verb::Publish).observe(clock.now_ns() - from_ns, events);
+        for (call, outcome) in calls {
+            call(outcome);
+        }
         self.rooms.trim();
-        Committed { written, unread: self.unread.take() }
+        committed
     }
 
     /// Finds out whether the store can be written again.
@@ -114,7 +180,7 @@ impl Committer {
         self.writer.sweep(wall_ms.saturating_sub(kept_ms))
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), Error> {
+    fn store(&mut self, batch: &Batch) -> Result<(), Error> {
         let mut changes = batch.changes(&self.rooms);
         if planted(Fault::DropRow) {
             changes.events.retain(|event| event.seq % 50 != 0);
@@ -141,41 +207,6 @@ impl Committer {
         }
         // So that the shard is faster than the disk, every time.
         std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-
-    /// Memberships first, so that whoever hears of anything else can trust them; acks and news go together.
-    fn tell(
-        &mut self,
-        drafts: &mut Vec<Draft>,
-        outcomes: Vec<Outcome>,
-        batch: Batch,
-        clock: &dyn Clock,
-    ) {
-        let committed_ns = clock.now_ns();
-        for (id, no, user, standing) in batch.standings() {
-            self.cache.change(id, no, user, standing, committed_ns);
-        }
-        let events = batch.events() as u64;
-        let news: Vec<News> = batch.into_news(&self.rooms, committed_ns);
-        let mut acks: Vec<Vec<Input>> = (0..self.hub.inboxes().len()).map(|_| Vec::new()).collect();
-        let mut calls = Vec::new();
-        for (draft, outcome) in drafts.drain(..).zip(outcomes) {
-            self.counters
-                .verb(Verb::Commit)
-                .observe(committed_ns.saturating_sub(draft.submitted_ns), 1);
-            match draft.reply {
-                Reply::Command { shard, to, id } => {
-                    acks[shard].push(Input::Ack(Ack { to, id, outcome }));
-                }
-                Reply::Call(call) => calls.push((call, outcome)),
-            }
-        }
-        self.hub.publish(news, acks);
-        let publish_ns = clock.now_ns() - committed_ns;
-        self.counters.verb(Verb::Publish).observe(publish_ns, events);
-        for (call, outcome) in calls {
-            call(outcome);
-        }
     }
 }
 

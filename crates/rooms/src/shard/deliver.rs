@@ -35,29 +35,6 @@ impl Shard {
             self.fan_out(room, slab, &news.removals, news.committed_ns, ports);
         }
         self.catch_up(room, news.view.head.seq, ports);
-        self.remove_late(room, news);
-    }
-
-    /// Whoever came in between a removal's commit and its news stands behind it already: a lookup may see
-    /// the log ahead of the committer's word on memberships.
-    fn remove_late(&mut self, room: u32, news: &News) {
-        for removal in &news.removals {
-            for place in self.users.get(&removal.user).cloned().unwrap_or_default() {
-                if self.rooms_by_no.get(&news.view.no) != Some(&room) {
-                    return;
-                }
-                let connection = &mut self.connections[place as usize];
-                let Some(attachment) = connection.attachment(room) else { continue };
-                // A reader from before the removal ends at it or is judged anew.
-                if attachment.behind.as_ref().is_some_and(|behind| behind.authorised < removal.at) {
-                    continue;
-                }
-                if !self.is_member(place, room) {
-                    // The client asks again and is told what became of it.
-                    self.lag(place, room);
-                }
-            }
-        }
     }
 
     fn fan_out(

@@ -10,9 +10,10 @@ use crate::outside::{Plant, room_id, user_id};
 use crate::random::Random;
 use crate::server::SHARDS;
 use crate::settle;
-use crate::world::World;
+use crate::world::{WALL_MS, World};
 
-const ROOMS: [&str; 4] = ["garden", "attic", "harbour", "cellar"];
+/// Two and two share a stripe of the hub, so that one pushes the other out when nobody hears them.
+const ROOMS: [&str; 4] = ["garden", "ford", "attic", "den"];
 const USERS: [&str; 5] = ["ada", "bob", "cy", "dee", "eve"];
 
 /// Steps of one life.
@@ -96,6 +97,7 @@ fn step(world: &mut World) {
         return world.cut(client);
     }
     if world.random.chance(chances.crash) {
+        world.recover();
         trim(world);
         return world.crash();
     }
@@ -132,6 +134,9 @@ fn step(world: &mut World) {
             world.download(client, most.min(pace));
         }
         55..67 => {
+            if world.tell() {
+                return;
+            }
             let most = world.random.of(1..=world.limits.commit_batch as u64) as usize;
             world.commit(most);
         }
@@ -144,17 +149,24 @@ fn step(world: &mut World) {
             world.hand_over(shard, most);
         }
         90..92 => world.hand_over_late(shard),
-        92..99 => {
+        92..98 => {
             let ms = *world.random.pick(&[1, 10, 100, 300, 300, 1000, 3000]);
             world.pass(ms);
             world.back();
         }
-        _ => {
-            // The wall clock is set now and then; nothing but stamps may care.
-            let moment = &mut world.outside.moment;
-            moment.wall_ms = moment.wall_ms + world.random.of(0..=2000) - 1000;
-        }
+        98 => match world.random.chance(500) {
+            true => world.sweep(),
+            false => world.keep(),
+        },
+        _ => set_clock(world),
     }
+}
+
+/// The wall clock is set now and then; nothing but stamps may care.
+fn set_clock(world: &mut World) {
+    let by_ms = *world.random.pick(&[1000, 1000, 3_600_000, 86_400_000]);
+    let right_ms = WALL_MS + world.now_ms();
+    world.outside.moment.wall_ms = right_ms + world.random.of(0..=2 * by_ms) - by_ms;
 }
 
 /// A client does what people do.
@@ -166,10 +178,16 @@ fn speak(world: &mut World, client: usize) {
     let device = &mut world.clients[client];
     let in_room = format!(r#","room":"{room}""#);
     if manage {
-        let ops = ["kick", "ban", "unban", "role", "join", "join", "leave"];
+        let ops = ["kick", "ban", "unban", "role", "join", "join", "leave", "set", "create", "del"];
         let op = *world.random.pick(&ops);
         let role = *world.random.pick(&["owner", "admin", "member", "reader"]);
-        let rest = format!(r#"{in_room},"op":"{op}","user":"{target}","role":"{role}""#);
+        let rest = match op {
+            "set" => format!(r#"{in_room},"op":"set","name":"{target}'s""#),
+            "create" => format!(r#"{in_room},"op":"create","kind":"public""#),
+            // Few, or nobody would ever grow old.
+            "del" if world.random.chance(700) => return,
+            _ => format!(r#"{in_room},"op":"{op}","user":"{target}","role":"{role}""#),
+        };
         device.ask("room", &rest, Asked::Other);
     } else {
         match world.random.below(20) {
@@ -205,7 +223,9 @@ fn send(world: &mut World, client: usize, room: &str) {
     let shared = random.chance(chances.shared);
     let cid = if shared { format!("s{}", random.of(1..=20)) } else { number };
     let pad = if shared { 5 } else { *random.pick(&[0, 10, 100, 250]) };
-    let d = format!(r#"{{"x":"{cid}{}"}}"#, "-".repeat(pad));
+    // A cid that was used for other words is refused, whoever comes first.
+    let tone = if shared && random.chance(100) { "!" } else { "-" };
+    let d = format!(r#"{{"x":"{cid}{}"}}"#, tone.repeat(pad));
     let device = &mut world.clients[client];
     if device.place(room).said.contains(&cid) || device.place(room).outbox.holds(&cid) {
         return;
@@ -278,7 +298,8 @@ fn make_anew(world: &mut World) {
 }
 
 fn make(world: &mut World, room: &str) {
-    let kind = *world.random.pick(&[RoomKind::Group, RoomKind::Group, RoomKind::Public]);
+    let kinds = [RoomKind::Group, RoomKind::Group, RoomKind::Public, RoomKind::Broadcast];
+    let kind = *world.random.pick(&kinds);
     let settings = Settings { kind: Some(kind), name: None, d: None };
     world.wish(room, Author::Application, Wish::Create(settings));
     for user in USERS {

@@ -18,6 +18,8 @@ pub(crate) struct Chances {
     pub(crate) news_late: u64,
     /// Commits that fail.
     pub(crate) commit_fails: u64,
+    /// Commits that nobody is told of yet, and steps of that which wait for the next.
+    pub(crate) told_late: u64,
     /// Lookups that fail.
     pub(crate) lookup_fails: u64,
     /// Tokens that cannot be judged at once.
@@ -30,13 +32,15 @@ pub(crate) struct Chances {
     pub(crate) cut: u64,
     /// Steps that crash the server.
     pub(crate) crash: u64,
+    /// Crashes in which the disk loses what it promised to keep.
+    pub(crate) lossy: u64,
     /// Steps that let it hand over.
     pub(crate) drain: u64,
     /// Steps that revoke a user's tokens.
     pub(crate) expel: u64,
     /// Steps that change who may hear what.
     pub(crate) manage: u64,
-    /// Messages that another device of the user may say, too, under the same cid.
+    /// Messages that another device of the user may say, too, under the same cid, maybe in other words.
     pub(crate) shared: u64,
     /// Steps that remove a room or make it anew.
     pub(crate) delete: u64,
@@ -51,12 +55,14 @@ impl Chances {
         news_doubled: 0,
         news_late: 0,
         commit_fails: 0,
+        told_late: 0,
         lookup_fails: 0,
         token_asked: 0,
         interrupted: 0,
         unflushed: 0,
         cut: 0,
         crash: 0,
+        lossy: 0,
         drain: 0,
         expel: 0,
         manage: 0,
@@ -76,12 +82,14 @@ impl Chances {
             news_doubled: maybe(300),
             news_late: maybe(300),
             commit_fails: maybe(200),
+            told_late: maybe(1000),
             lookup_fails: maybe(200),
             token_asked: maybe(1000),
             interrupted: maybe(500),
             unflushed: maybe(500),
             cut: maybe(40),
             crash: maybe(5),
+            lossy: maybe(500),
             drain: maybe(2),
             expel: maybe(4),
             manage: maybe(150),
@@ -174,7 +182,7 @@ pub(crate) fn tight(random: &mut Random) -> Limits {
         tail_bytes: 64 * of(150..=4000),
         slow_close_s: of(2..=10) as u64,
         ping_s: of(10..=25) as u64,
-        connections_per_user: of(3..=5),
+        connections_per_user: of(2..=5),
         commit_queue: of(4..=64),
         commit_batch: of(1..=16),
         shard_queue: of(2..=64),

@@ -153,9 +153,9 @@ impl Client {
             Asked::Send { room } => answer.stored().map(|stored| {
                 let user = self.user.clone();
                 let place = self.place(room);
-                if let Some(cid) = place.outbox.ok(id) {
-                    hearing.model.acked(&user, room, &cid, &stored);
-                    place.said.push(cid);
+                if let Some(message) = place.outbox.ok(id) {
+                    hearing.model.acked(&user, room, &message, &stored);
+                    place.said.push(message.cid);
                 }
             }),
             Asked::Log { room, after } => {

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tertulia_protocol::heard::{self, Heard};
 use tertulia_protocol::reply::Stored;
 use tertulia_protocol::{Epoch, Seq};
-use tertulia_store::{Range, Reader};
+use tertulia_store::{Range, Reader, Renewed};
 
+use crate::outbox::Message;
 use crate::outside::room_id;
 
 /// One life of a room's log.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Log {
     lines: Vec<String>,
     first: Seq,
@@ -24,6 +25,8 @@ pub(crate) struct Log {
     messages: u64,
     ts: u64,
     gone: bool,
+    /// Where each commit began and ended that a reader may have seen before the shards were told.
+    early: BTreeMap<Seq, Seq>,
 }
 
 /// What a membership event says.
@@ -44,7 +47,7 @@ pub(crate) struct Model {
     /// Every name that a room ever had.
     names: BTreeSet<String>,
     /// What each user said under a cid in a room.
-    said: BTreeMap<(String, String, String), String>,
+    said: BTreeMap<(String, String, String), BTreeSet<String>>,
     acked: BTreeMap<(String, String, Epoch, String), Seq>,
     /// Users whose tokens ever granted something in that room.
     granted: BTreeSet<(String, String)>,
@@ -68,7 +71,7 @@ impl Model {
     /// A user may say this; whatever else stands in a log is a phantom.
     pub(crate) fn may_say(&mut self, user: &str, room: &str, cid: &str, d: &str) {
         let key = (user.to_owned(), room.to_owned(), cid.to_owned());
-        self.said.insert(key, d.to_owned());
+        self.said.entry(key).or_default().insert(d.to_owned());
     }
 
     /// A token grants this.
@@ -76,8 +79,9 @@ impl Model {
         self.granted.insert((user.to_owned(), room.to_owned()));
     }
 
-    /// Reads what was committed since the last call.
-    pub(crate) fn refresh(&mut self, reader: &mut Reader) {
+    /// Reads what was committed since the last call, which is one batch at most. `early`: readers may see it
+    /// before the shards are told.
+    pub(crate) fn refresh(&mut self, reader: &mut Reader, early: bool) {
         for name in self.names.clone() {
             let stored = reader.room(&room_id(&name)).expect("no fault is planted now");
             let epoch = stored.as_ref().map(|room| room.epoch);
@@ -100,6 +104,9 @@ impl Model {
                 bytes_max: u32::MAX,
             };
             let events = reader.log(range).expect("no fault is planted now");
+            if early {
+                self.log_mut(&name, room.epoch).early.insert(known, room.head.seq);
+            }
             if known + events.len() as Seq != room.head.seq {
                 self.fault(|| format!("{name}: head {}, but the log ends earlier", room.head.seq));
             }
@@ -108,6 +115,18 @@ impl Model {
                 self.append(&name, room.epoch, event.seq, line);
             }
         }
+    }
+
+    /// The disk lost what came last, and the room goes on in another life.
+    pub(crate) fn renewed(&mut self, room: &str, renewed: Renewed) {
+        let Renewed { old, new, head } = renewed;
+        let mut log = self.log(room, old).cloned().unwrap_or_default();
+        log.lines.truncate(head.seq as usize);
+        log.turns.retain(|(at, ..)| *at <= head.seq);
+        log.cids.retain(|_, at| *at <= head.seq);
+        (log.messages, log.ts, log.gone) = (head.n, head.ts, false);
+        log.early.clear();
+        self.logs.insert((room.to_owned(), new), log);
     }
 
     fn log_mut(&mut self, room: &str, epoch: Epoch) -> &mut Log {
@@ -144,7 +163,7 @@ impl Model {
             }
         }
         if let Some(cid) = cid {
-            if said.as_deref() != event.d {
+            if !event.d.is_some_and(|d| said.is_some_and(|said| said.contains(d))) {
                 return Err("was never said".into());
             }
             if !granted && log.turn_at(by, seq) != Some(Turn::Came) {
@@ -186,6 +205,8 @@ impl Model {
     /// who ever had one is only held to what beats a grant.
     pub(crate) fn may_read(&self, user: &str, room: &str, epoch: Epoch, head: Seq) -> bool {
         let Some(log) = self.log(room, epoch) else { return true };
+        // Who was let in by a commit that only a reader has seen by then may come in at once.
+        let head = self.judged_by(user, room, epoch, head);
         match log.turn_at(user, head.saturating_add(1)) {
             Some(Turn::Came) => true,
             Some(Turn::Kicked) => false,
@@ -196,19 +217,39 @@ impl Model {
         }
     }
 
+    /// Where the memberships may have stood by which `user` was let into a log that stood at `head`.
+    pub(crate) fn judged_by(&self, user: &str, room: &str, epoch: Epoch, head: Seq) -> Seq {
+        let Some(log) = self.log(room, epoch) else { return head };
+        let came = |upto: &Seq| log.turn_at(user, upto.saturating_add(1)) == Some(Turn::Came);
+        log.early.get(&head).copied().filter(came).unwrap_or(head)
+    }
+
+    /// What became of a user in a room, for whoever looks for a mistake.
+    pub(crate) fn turns(&self, room: &str, epoch: Epoch, user: &str) -> String {
+        let log = self.log(room, epoch);
+        let turns = log.into_iter().flat_map(|log| &log.turns).filter(|(_, who, _)| who == user);
+        format!("{:?}", turns.map(|(at, _, turn)| (at, turn)).collect::<Vec<_>>())
+    }
+
     /// A send was acknowledged.
-    pub(crate) fn acked(&mut self, user: &str, room: &str, cid: &str, stored: &Stored) {
-        let (epoch, seq) = (stored.epoch, stored.seq);
-        let key = (user.to_owned(), room.to_owned(), epoch, cid.to_owned());
+    pub(crate) fn acked(&mut self, user: &str, room: &str, message: &Message, stored: &Stored) {
+        let (epoch, seq, cid) = (stored.epoch, stored.seq, &message.cid);
+        let key = (user.to_owned(), room.to_owned(), epoch, cid.clone());
         if let Some(before) = self.acked.insert(key, seq).filter(|before| *before != seq) {
             self.fault(|| format!("{user} {room} {cid}: acked as {before} and as {seq}"));
         }
-        let place = (user.to_owned(), cid.to_owned());
+        let place = (user.to_owned(), cid.clone());
         // Of a life that ended in the same commit nothing is stored, and nobody can tell.
         let stored_as =
             self.log(room, epoch).filter(|log| !log.gone).map(|log| log.cids.get(&place));
-        if stored_as.is_some_and(|stored_as| stored_as != Some(&seq)) {
+        let Some(stored_as) = stored_as.map(|stored_as| stored_as.copied()) else { return };
+        if stored_as != Some(seq) {
             self.fault(|| format!("{user} {room} {cid}: acked as {seq}, but that is not stored"));
+        }
+        let d = message.fields.find(r#""d":"#).map(|at| &message.fields[at..]);
+        let line = self.line(room, epoch, seq).and_then(|line| line.strip_suffix('}'));
+        if !line.zip(d).is_some_and(|(line, d)| line.ends_with(d)) {
+            self.fault(|| format!("{user} {room} {cid}: {seq} says something else"));
         }
     }
 
@@ -238,12 +279,13 @@ impl Log {
         turns.find(|(at, who, _)| *at < seq && who == user).map(|(_, _, turn)| *turn)
     }
 
-    /// The first removal of `user` behind `after`.
-    pub(crate) fn removal(&self, user: &str, after: Seq) -> Option<Seq> {
-        let mut turns = self.turns.iter();
-        let removal =
-            turns.find(|(at, who, turn)| *at > after && who == user && *turn != Turn::Came);
-        removal.map(|(at, ..)| *at)
+    /// Removals of `user` behind `after`.
+    pub(crate) fn removals(&self, user: &str, after: Seq) -> impl Iterator<Item = Seq> {
+        let removals = self
+            .turns
+            .iter()
+            .filter(move |(at, who, turn)| *at > after && who == user && *turn != Turn::Came);
+        removals.map(|(at, ..)| *at)
     }
 
     /// Whether `user` was let in again behind `after`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tertulia_protocol::{Close, Role, RoomId, UserId};
 use tertulia_rooms::Clock;
-use tertulia_rooms::commit::Committer;
+use tertulia_rooms::commit::{Committer, Written};
 use tertulia_rooms::draft::{Address, Draft};
 use tertulia_rooms::identity::{Identity, Verdict};
 use tertulia_rooms::limits::Limits;
@@ -56,10 +56,20 @@ pub(crate) struct Office {
     pub(crate) random: Random,
     /// Something may have been committed that the model has not seen.
     pub(crate) dirty: bool,
+    /// What is in the store and not everyone was told.
+    pub(crate) untold: Option<Untold>,
+}
+
+/// A batch between its commit and its word to the shards.
+pub(crate) struct Untold {
+    drafts: Vec<Draft>,
+    written: Written,
+    /// The memberships at hand are right by now.
+    remembered: bool,
 }
 
 impl Office {
-    /// Commits some of what waits, or fails to.
+    /// Commits some of what waits, or fails to; maybe nobody is told yet.
     pub(crate) fn commit(
         &mut self,
         most: usize,
@@ -67,20 +77,50 @@ impl Office {
         memory: &Memory,
         moment: Moment,
     ) {
+        while self.untold.is_some() {
+            self.tell(moment);
+        }
         let some = self.drafts.len().min(most);
-        let mut drafts: Vec<Draft> = self.drafts.drain(..some).collect();
+        let drafts: Vec<Draft> = self.drafts.drain(..some).collect();
+        if drafts.is_empty() {
+            return;
+        }
         if self.random.chance(chances.commit_fails) {
             memory.fail_commits(1);
         }
         if self.random.chance(chances.commit_fails) {
             memory.fail_reads(1);
         }
-        // Commits are made to fail here; whoever sent was told, and that is what is checked.
-        _ = self.committer.commit(&mut drafts, &moment);
-        assert!(drafts.is_empty(), "every draft is dealt with");
+        let written = self.committer.write(&drafts, &moment);
         memory.fail_commits(0);
         memory.fail_reads(0);
         self.dirty = true;
+        self.untold = Some(Untold { drafts, written, remembered: false });
+        while self.untold.is_some() && !self.random.chance(chances.told_late) {
+            self.tell(moment);
+        }
+    }
+
+    /// Cleans up, as the committer's thread does now and then.
+    pub(crate) fn sweep(&mut self, moment: Moment) {
+        while self.untold.is_some() {
+            self.tell(moment);
+        }
+        while self.committer.sweep(moment.wall_ms).expect("no fault is planted now") {}
+    }
+
+    /// The next step from a commit to its word to the shards.
+    pub(crate) fn tell(&mut self, moment: Moment) {
+        let Some(mut untold) = self.untold.take() else { return };
+        if !untold.remembered {
+            self.committer.remember(&untold.written);
+            untold.remembered = true;
+            self.untold = Some(untold);
+            return;
+        }
+        // Commits are made to fail here; whoever sent was told, and that is what is checked.
+        _ = self.committer.publish(&mut untold.drafts, untold.written, &moment);
+        assert!(untold.drafts.is_empty(), "every draft is dealt with");
     }
 }
 
@@ -108,11 +148,14 @@ impl Outside {
     /// Another thread's turn, if chance has it.
     fn interrupt(&self) {
         let Ok(mut office) = self.office.try_borrow_mut() else { return };
-        // Once a turn: the model has to see each commit before the next.
-        if !office.dirty
-            && !office.drafts.is_empty()
-            && office.random.chance(self.chances.interrupted)
-        {
+        let waits = office.untold.is_some() || !office.drafts.is_empty();
+        if !waits || !office.random.chance(self.chances.interrupted) {
+            return;
+        }
+        if office.untold.is_some() {
+            office.tell(self.moment);
+        } else if !office.dirty {
+            // Once a turn: the model has to see each commit before the next.
             let most = self.limits.commit_batch;
             office.commit(most, &self.chances, &self.memory, self.moment);
         }

@@ -3,13 +3,16 @@
 //! Where only a long life shows it, its seed is kept. A seed means another life as soon as the simulation
 //! itself changes; whoever changes it puts the mistake back in and looks for a seed that finds it.
 
+use tertulia_protocol::Role;
+use tertulia_protocol::command::Settings;
 use tertulia_rooms::draft::{Author, Wish};
 use tertulia_rooms::limits::Limits;
 
 use crate::client::Asked;
 use crate::fate::{Chances, roomy};
-use crate::survive;
-use crate::town::Town;
+use crate::lives::survive;
+use crate::outside::user_id;
+use crate::town::{Device, Town};
 
 #[test]
 fn a_hello_that_has_to_ask_keeps_the_token_of_its_upgrade() {
@@ -94,6 +97,69 @@ fn a_member_whose_grant_ends_is_still_a_member() {
     town.renews(bob);
     town.sends(ada, "garden", ["still here?"]);
     assert_eq!(town.hears(bob, "garden"), ["still here?"]);
+}
+
+/// The device opens a connection and says hello, and a reader looks up what that needs. Says on which shard.
+fn asks(town: &mut Town, device: Device) -> usize {
+    town.world.connect(device.0);
+    for socket in town.world.outside.sockets.ids() {
+        town.world.upload(socket, usize::MAX);
+    }
+    town.world.answer(0);
+    let socket = town.world.clients[device.0].line.as_ref().expect("it connected").socket;
+    town.world.outside.sockets.get(socket).expect("it is open").shard
+}
+
+#[test]
+fn a_room_made_again_outlives_the_end_of_the_last_one() {
+    let mut town = Town::seeded(7);
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    town.cut(ada);
+    town.cut(bob);
+    town.world.crash();
+    town.goes_wrong(Chances { told_late: 1000, ..Chances::NONE });
+    let settings = Settings { kind: None, name: None, d: None };
+    let again = [Wish::Delete, Wish::Create(settings)].into_iter();
+    let members = ["ada", "bob"].map(|user| Wish::Put(user_id(user), Role::Member));
+    for wish in again.chain(members) {
+        town.world.wish("garden", Author::Application, wish);
+    }
+    town.world.commit(usize::MAX);
+    // A reader sees the new room, and only then the end of the old one is told.
+    let shard = asks(&mut town, ada);
+    town.world.hand_over(shard, usize::MAX);
+    town.quiet();
+    town.resumes(bob);
+    town.sends(bob, "garden", ["welcome"]);
+    assert_eq!(town.hears(ada, "garden"), ["welcome"]);
+}
+
+#[test]
+fn nobody_stands_behind_their_own_removal() {
+    for seed in 0..8 {
+        let mut town = Town::seeded(seed);
+        let [ada, bob] = town.members(["ada", "bob"], "garden");
+        town.cut(ada);
+        town.cut(bob);
+        town.world.crash();
+        town.goes_wrong(Chances { told_late: 1000, ..Chances::NONE });
+        // One reader looks before the commit, one behind it, and nobody was told of it.
+        let shard = asks(&mut town, bob);
+        let text = Wish::Set(Settings { kind: None, name: Some("behind".into()), d: None });
+        town.world.wish("garden", Author::Application, Wish::Kick(user_id("bob")));
+        town.world.wish("garden", Author::Application, text);
+        town.world.commit(usize::MAX);
+        let other = asks(&mut town, ada);
+        for shard in [other, shard, shard] {
+            town.world.hand_over(shard, usize::MAX);
+            while !town.world.outside.lookups.is_empty() {
+                town.world.answer(0);
+            }
+        }
+        town.quiet();
+        assert!(!town.follows(bob, "garden"), "seed {seed}");
+        assert!(town.follows(ada, "garden"), "seed {seed}");
+    }
 }
 
 #[test]

@@ -31,6 +31,12 @@ pub(crate) struct Server {
     pub(crate) late: Vec<Vec<Arc<News>>>,
 }
 
+/// The name of a new life.
+pub(crate) fn next_epoch(epochs: &AtomicU64) -> Epoch {
+    let number = epochs.fetch_add(1, Ordering::Relaxed);
+    Epoch::parse(&format!("e{number}")).expect("it is a letter and digits")
+}
+
 /// A server on what is stored.
 pub(crate) fn start(
     memory: &Memory,
@@ -54,10 +60,7 @@ pub(crate) fn start(
     let shard = |id| Shard::new(id, &shared, counters[id].clone(), now_ns);
     let shards = (0..SHARDS).map(shard).collect();
     let epochs = epochs.clone();
-    let epoch = move || {
-        let number = epochs.fetch_add(1, Ordering::Relaxed);
-        Epoch::parse(&format!("e{number}")).expect("it is a letter and digits")
-    };
+    let epoch = move || next_epoch(&epochs);
     let committer = Committer::new(
         store.writer().expect("memory is always there"),
         hub.clone(),

@@ -23,6 +23,8 @@ struct Attachment {
     upto: Option<Seq>,
     /// The head when it was authorised.
     authorised: Seq,
+    /// The head of the memberships that it may have been judged by: they may be ahead of the log.
+    judged: Seq,
 }
 
 /// What else bears on what may be heard.
@@ -44,11 +46,13 @@ impl Stream {
             model.fault(|| format!("{user} {room}: no answer to sub: {answer:?}"));
         }
         if !model.may_read(user, room, answer.epoch, answer.head) {
-            model.fault(|| format!("{user} {room}: attached at {answer:?}, but removed"));
+            let turns = model.turns(room, answer.epoch, user);
+            model.fault(|| format!("{user} {room}: attached at {answer:?}, but {turns}"));
         }
         let upto = answer.more.then_some(answer.upto);
         let (epoch, last, authorised) = (answer.epoch, answer.base, answer.head);
-        self.attached = Some(Attachment { epoch, last, upto, authorised });
+        let judged = model.judged_by(user, room, epoch, authorised);
+        self.attached = Some(Attachment { epoch, last, upto, authorised, judged });
     }
 
     /// `sub` was refused or `unsub` answered.
@@ -63,7 +67,7 @@ impl Stream {
             return model.fault(|| format!("{user} {room}: {seq} came without an attachment"));
         };
         model.checked_events += 1;
-        let Attachment { epoch, last, upto, authorised } = *attached;
+        let Attachment { epoch, last, upto, judged, .. } = *attached;
         if seq != last + 1 {
             let how = if seq <= last { "doubled" } else { "skipped to" };
             return model.fault(|| format!("{user} {room}: {how} {seq} behind {last}"));
@@ -77,11 +81,9 @@ impl Stream {
             let words = format!("{user} {room}: {seq} of {epoch} is {line}, stored is {stored:?}");
             return model.fault(|| words);
         }
-        if let Some(removal) = ear.removal(epoch, authorised, model).filter(|at| *at < seq) {
+        if let Some(removal) = ear.removal(epoch, judged, model).filter(|at| *at < seq) {
             model.fault(|| {
-                format!(
-                    "{user} {room}: heard {seq} behind the removal {removal}, as of {authorised}"
-                )
+                format!("{user} {room}: heard {seq} behind the removal {removal}, as of {judged}")
             });
         }
     }
@@ -100,12 +102,15 @@ impl Stream {
             return model.fault(|| format!("{user} {room}: drop without an attachment"));
         };
         let Some(log) = model.log(room, attached.epoch) else { return };
-        let removal = log.removal(user, attached.authorised);
+        let removal = log.removals(user, attached.authorised).next();
         let right = match code {
             "forbidden" | "not_member" => {
                 renewed
                     || match removal {
-                        Some(removal) => !news_are_whole || removal == attached.last,
+                        Some(_) => {
+                            let mut removals = log.removals(user, attached.authorised);
+                            !news_are_whole || removals.any(|at| at == attached.last)
+                        }
                         None => false,
                     }
             }
@@ -123,7 +128,7 @@ impl Stream {
         let Some(attached) = self.attached.filter(|attached| attached.upto.is_none()) else {
             return;
         };
-        if let Some(removal) = ear.removal(attached.epoch, attached.authorised, model) {
+        if let Some(removal) = ear.removal(attached.epoch, attached.judged, model) {
             model.fault(|| format!("{} {}: still there after {removal}", ear.user, ear.room));
         }
     }
@@ -131,14 +136,14 @@ impl Stream {
 
 impl Ear<'_> {
     /// Where an attachment that was authorised at `authorised` has to end. If news were lost it may have
-    /// gone on if its user was let in again meanwhile.
+    /// gone on if its user was let in again meanwhile, or is by their token.
     fn removal(&self, epoch: Epoch, authorised: Seq, model: &Model) -> Option<Seq> {
         let log = model.log(self.room, epoch)?;
-        let removal = log.removal(self.user, authorised)?;
-        let excused = || {
+        let excused = |removal| {
             log.came_back(self.user, removal)
-                || model.may_read(self.user, self.room, epoch, Seq::MAX)
+                || model.may_read(self.user, self.room, epoch, removal)
         };
-        (self.news_are_whole || !excused()).then_some(removal)
+        let mut removals = log.removals(self.user, authorised);
+        removals.find(|removal| self.news_are_whole || !excused(*removal))
     }
 }

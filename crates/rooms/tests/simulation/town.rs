@@ -164,6 +164,7 @@ impl Town {
         self.world.fate = Chances {
             news_lost: self.world.fate.news_lost.max(chances.news_lost),
             news_late: self.world.fate.news_late.max(chances.news_late),
+            told_late: self.world.fate.told_late.max(chances.told_late),
             ..self.world.fate
         };
         self.quiet();

@@ -22,12 +22,12 @@ use crate::hears::Hearing;
 use crate::model::Model;
 use crate::outside::{Door, Moment, Office, Outside, Plant, judge, room_id, user_id};
 use crate::random::Random;
-use crate::server::{SHARDS, Server, start};
+use crate::server::{SHARDS, Server, next_epoch, start};
 use crate::socket::{SocketId, Sockets};
 use crate::trace::Trace;
 
 /// Noon of some day, far from zero so that nobody takes one clock for the other.
-const WALL_MS: u64 = 1_800_000_000_000;
+pub(crate) const WALL_MS: u64 = 1_800_000_000_000;
 
 /// Everything there is.
 pub(crate) struct World {
@@ -44,6 +44,8 @@ pub(crate) struct World {
     /// Bytes that a socket takes before anyone reads them.
     pub(crate) space: RangeInclusive<u64>,
     pub(crate) reader: Reader,
+    /// What a disk that loses something goes back to.
+    past: Memory,
     epochs: Arc<AtomicU64>,
 }
 
@@ -58,6 +60,7 @@ impl World {
             drafts: Vec::new(),
             random: Random::seeded(random.next()),
             dirty: false,
+            untold: None,
         };
         let outside = Outside {
             sockets: Sockets::default(),
@@ -85,6 +88,7 @@ impl World {
             fate,
             space: 30..=3000,
             reader,
+            past: memory.copy(),
             epochs,
         }
     }
@@ -119,7 +123,8 @@ impl World {
     /// Shows the model what was committed.
     fn look(&mut self) {
         if std::mem::take(&mut self.outside.office.get_mut().dirty) {
-            self.model.refresh(&mut self.reader);
+            let early = self.fate.told_late + self.fate.interrupted > 0;
+            self.model.refresh(&mut self.reader, early);
         }
     }
 
@@ -231,13 +236,26 @@ impl World {
     /// Some of what waits for a commit is committed.
     pub(crate) fn commit(&mut self, most: usize) {
         let outside = &mut self.outside;
-        if outside.office.get_mut().drafts.is_empty() {
+        let office = outside.office.get_mut();
+        if office.drafts.is_empty() && office.untold.is_none() {
             return;
         }
         let (chances, moment, memory) = (outside.chances, outside.moment, outside.memory.clone());
         outside.office.get_mut().commit(most, &chances, &memory, moment);
         self.note(5, || "a commit".to_owned());
         self.look();
+    }
+
+    /// Whoever has yet to hear of the last commit comes nearer to it. False if everyone has.
+    pub(crate) fn tell(&mut self) -> bool {
+        let moment = self.outside.moment;
+        let office = self.outside.office.get_mut();
+        let is_owed = office.untold.is_some();
+        office.tell(moment);
+        if is_owed {
+            self.note(13, || "a commit is told".to_owned());
+        }
+        is_owed
     }
 
     /// The application's own wish.
@@ -347,6 +365,37 @@ impl World {
         }
     }
 
+    /// Rows that are of no use any more go.
+    pub(crate) fn sweep(&mut self) {
+        let moment = self.outside.moment;
+        self.outside.office.get_mut().sweep(moment);
+        self.note(14, || "old rows go".to_owned());
+        self.look();
+    }
+
+    /// So far the disk keeps what it promised, whatever it loses later.
+    pub(crate) fn keep(&mut self) {
+        self.past = self.outside.memory.copy();
+    }
+
+    /// The disk comes to know what of a failed commit was written, or loses what it had promised to keep.
+    pub(crate) fn recover(&mut self) {
+        let in_full = self.random.chance(500);
+        self.outside.memory.recover(in_full);
+        if self.random.chance(self.outside.chances.lossy) {
+            self.note(15, || "the disk loses what came last".to_owned());
+            let epochs = self.epochs.clone();
+            let renewed = self.outside.memory.lose(&self.past, || next_epoch(&epochs));
+            for (room, renewed) in renewed {
+                self.model.renewed(room.as_str(), renewed);
+            }
+            self.keep();
+        }
+        self.outside.office.get_mut().untold = None;
+        self.outside.office.get_mut().dirty = true;
+        self.look();
+    }
+
     /// The server is gone and another one starts from what was committed.
     pub(crate) fn crash(&mut self) {
         self.note(10, || "the server crashes".to_owned());
@@ -359,6 +408,7 @@ impl World {
         let office = self.outside.office.get_mut();
         office.committer = committer;
         office.drafts.clear();
+        office.untold = None;
         office.dirty = true;
         self.look();
     }
