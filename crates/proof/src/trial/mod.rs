@@ -4,9 +4,11 @@ pub mod acks;
 pub mod attacks;
 pub mod calls;
 pub mod flips;
+pub mod full_disk;
 pub mod hot_room;
 pub mod kicks;
 pub mod kills;
+pub mod locked;
 pub mod power;
 pub mod sync;
 
@@ -18,6 +20,8 @@ pub const ALL: &[Trial] = &[
     power::TRIAL,
     sync::TRIAL,
     calls::TRIAL,
+    full_disk::TRIAL,
+    locked::TRIAL,
     acks::TRIAL,
     hot_room::TRIAL,
     attacks::TRIAL,

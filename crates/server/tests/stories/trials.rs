@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tertulia_proof::chance::seed;
 use tertulia_proof::report::Trial;
 use tertulia_proof::stage::{Scale, Stage};
-use tertulia_proof::trial::{acks, calls, flips, hot_room, power};
+use tertulia_proof::trial::{acks, calls, flips, full_disk, hot_room, locked, power};
 
 #[track_caller]
 fn holds(trial: &Trial) {
@@ -25,6 +25,16 @@ fn t02_a_power_cut_takes_nothing_that_was_acknowledged() {
 #[test]
 fn t04_a_system_call_that_fails_is_no_ack() {
     holds(&calls::TRIAL);
+}
+
+#[test]
+fn t05_a_full_disk_is_waited_for() {
+    holds(&full_disk::TRIAL);
+}
+
+#[test]
+fn t06_a_locked_database_is_waited_for() {
+    holds(&locked::TRIAL);
 }
 
 #[test]
