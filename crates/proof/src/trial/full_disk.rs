@@ -93,7 +93,9 @@ fn keep_full(
             trouble.can_be_read();
             report.count("reads meanwhile", 3);
             listeners.iter_mut().for_each(|listener| listener.say(r#"{"t":"pong"}"#));
-            stage.progress(&format!("full for {:?} of {full:?}", from.elapsed()));
+            if refused % 2000 == 0 {
+                stage.progress(&format!("full for {:?} of {full:?}", from.elapsed()));
+            }
         }
         // A client would wait for retry_ms; this one is in a hurry, but leaves the processor to others.
         std::thread::sleep(Duration::from_millis(5));

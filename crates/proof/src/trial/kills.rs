@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -13,7 +14,8 @@ use crate::stage::Stage;
 use crate::storm::{Member, Weather};
 use crate::verdict::Verdict;
 
-const ROOMS: [&str; 4] = ["attic", "cellar", "garden", "kitchen"];
+/// Where the members of a storm are.
+pub(crate) const ROOMS: [&str; 4] = ["attic", "cellar", "garden", "kitchen"];
 /// How many send in a storm.
 pub const MEMBERS: usize = 20;
 
@@ -48,53 +50,82 @@ pub fn storm(
     seed: u64,
     progress: &dyn Fn(usize),
 ) -> Calm {
-    let mut chance = Chance::new(seed);
-    let mut server = place.open();
-    let users: Vec<String> = (0..MEMBERS).map(|n| format!("u{n:02}")).collect();
-    let names: Vec<&str> = users.iter().map(String::as_str).collect();
-    let mut epochs = BTreeMap::new();
-    for room in ROOMS {
-        server.room(room, "group", &names);
-        epochs.insert(room.to_owned(), server.epoch(room));
-    }
-    let weather = Arc::new(Weather::default());
-    weather.serve(Some(server.public));
-    let mut threads = Vec::new();
-    for user in &users {
-        let member = Member::new(user, server.token(user), chance.number(), &epochs);
-        let weather = weather.clone();
-        threads.push(std::thread::spawn(move || member.live(&weather)));
-    }
-    weather.wait_for_an_ack(settle);
-    let mut restarts = Vec::new();
+    let mut storm = Storm::begins(place, Weather::default(), settle, seed);
     for (lived, death) in deaths.iter().enumerate() {
         progress(lived);
         // Not to wait for anything: the moment of death is a matter of chance.
-        std::thread::sleep(Duration::from_millis(chance.below(60)));
-        die(&mut server, *death, &mut chance);
-        weather.serve(None);
-        let from = Instant::now();
-        server = place.open();
+        std::thread::sleep(Duration::from_millis(storm.chance.below(60)));
+        die(&mut storm.server, *death, &mut storm.chance);
+        storm.goes_on();
+    }
+    storm.ends(deaths.len())
+}
+
+/// A server, and members who send to it whatever becomes of it.
+pub(crate) struct Storm {
+    pub(crate) server: Server,
+    pub(crate) chance: Chance,
+    weather: Arc<Weather>,
+    members: Vec<JoinHandle<Member>>,
+    restarts: Vec<Duration>,
+    settle: Duration,
+    seed: u64,
+}
+
+impl Storm {
+    /// All is well as yet. Whatever takes longer than `settle` does not come.
+    pub(crate) fn begins(place: &Place, weather: Weather, settle: Duration, seed: u64) -> Storm {
+        let mut chance = Chance::new(seed);
+        let server = place.open();
+        let users: Vec<String> = (0..MEMBERS).map(|n| format!("u{n:02}")).collect();
+        let names: Vec<&str> = users.iter().map(String::as_str).collect();
+        let mut epochs = BTreeMap::new();
+        for room in ROOMS {
+            server.room(room, "group", &names);
+            epochs.insert(room.to_owned(), server.epoch(room));
+        }
+        let weather = Arc::new(weather);
         weather.serve(Some(server.public));
+        let mut members = Vec::new();
+        for user in &users {
+            let member = Member::new(user, server.token(user), chance.number(), &epochs);
+            let weather = weather.clone();
+            members.push(std::thread::spawn(move || member.live(&weather)));
+        }
         weather.wait_for_an_ack(settle);
-        restarts.push(from.elapsed());
+        Storm { server, chance, weather, members, restarts: Vec::new(), settle, seed }
     }
-    let answered = weather.hush(MEMBERS, settle);
-    let mut logs = BTreeMap::new();
-    for room in ROOMS {
-        logs.insert(room.to_owned(), server.log(room));
+
+    /// The server is dead; another one takes its place.
+    pub(crate) fn goes_on(&mut self) {
+        self.weather.serve(None);
+        let from = Instant::now();
+        self.server = self.server.place.clone().open();
+        self.weather.serve(Some(self.server.public));
+        self.weather.wait_for_an_ack(self.settle);
+        self.restarts.push(from.elapsed());
     }
-    let length = |log: &Result<Vec<String>, String>| log.as_ref().map_or(0, Vec::len) as u64;
-    weather.part(logs.iter().map(|(room, log)| (room.clone(), length(log))).collect());
-    let ended = threads.into_iter().map(|thread| thread.join().expect("a member does not panic"));
-    let members: Vec<Member> = ended.collect();
-    let mut verdict = Verdict::of(&members, &logs);
-    if !answered {
-        verdict.complaints.push(format!("not all was answered within {settle:?}"));
+
+    /// Everyone comes to an end, and it is looked at.
+    pub(crate) fn ends(self, deaths: usize) -> Calm {
+        let Storm { server, weather, members, restarts, settle, seed, chance: _ } = self;
+        let answered = weather.hush(MEMBERS, settle);
+        let mut logs = BTreeMap::new();
+        for room in ROOMS {
+            logs.insert(room.to_owned(), server.log(room));
+        }
+        let length = |log: &Result<Vec<String>, String>| log.as_ref().map_or(0, Vec::len) as u64;
+        weather.part(logs.iter().map(|(room, log)| (room.clone(), length(log))).collect());
+        let ended = members.into_iter().map(|thread| thread.join().expect("no member panics"));
+        let members: Vec<Member> = ended.collect();
+        let mut verdict = Verdict::of(&members, &logs);
+        if !answered {
+            verdict.complaints.push(format!("not all was answered within {settle:?}"));
+        }
+        let (events, acked) = (logs.values().map(length).sum::<u64>(), verdict.acked);
+        eprintln!("{deaths} deaths, {acked} acked, {events} events, seed {seed}");
+        Calm { verdict, members, restarts }
     }
-    let (events, acked) = (logs.values().map(length).sum::<u64>(), verdict.acked);
-    eprintln!("{} deaths, {acked} acked, {events} events, seed {seed}", deaths.len());
-    Calm { verdict, members, restarts }
 }
 
 fn die(server: &mut Server, death: Death, chance: &mut Chance) {

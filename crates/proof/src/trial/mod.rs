@@ -3,6 +3,8 @@
 pub mod acks;
 pub mod attacks;
 pub mod calls;
+pub mod clocks;
+pub mod drains;
 pub mod flips;
 pub mod full_disk;
 pub mod hot_room;
@@ -10,6 +12,7 @@ pub mod kicks;
 pub mod kills;
 pub mod locked;
 pub mod power;
+pub mod resumes;
 pub mod sync;
 
 use crate::report::Trial;
@@ -24,6 +27,10 @@ pub const ALL: &[Trial] = &[
     locked::TRIAL,
     acks::TRIAL,
     hot_room::TRIAL,
+    resumes::TRIAL,
+    clocks::TRIAL,
+    drains::TRIAL,
+    kicks::TRIAL,
     attacks::TRIAL,
     flips::TRIAL,
 ];
