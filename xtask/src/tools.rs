@@ -12,6 +12,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("git --version", "git"),
     ("chromium --version", "chromium"), // the page's tests
     ("strace -V", "strace"),            // a disk that fails
+    ("python3 --version", "python3"),   // a database that another process has locked
+    ("faketime --version", "faketime"), // a clock that jumps
 ];
 
 /// The oldest that has the test runner and the sockets that the page's tests use; Debian's own is older.

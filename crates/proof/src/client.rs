@@ -134,21 +134,31 @@ impl Client {
             let left = until.saturating_duration_since(Instant::now());
             let left = left.max(Duration::from_millis(1));
             self.stream.set_read_timeout(Some(left)).expect("a time that is not zero");
-            let mut buffer = [0; 64 * 1024];
-            match self.stream.read(&mut buffer) {
-                Ok(0) => self.heard.push_back(Heard::End),
-                Ok(bytes) => self.decode(&mut buffer[..bytes]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    if Instant::now() >= until {
-                        return None;
-                    }
-                }
-                Err(_) => self.heard.push_back(Heard::End),
+            if !self.take_in(usize::MAX) && Instant::now() >= until {
+                return None;
             }
         }
+    }
+
+    /// Reads once, and no more than so many bytes, which may end within a frame. False if nothing has come.
+    pub fn take_in(&mut self, bytes_max: usize) -> bool {
+        let mut buffer = [0; 64 * 1024];
+        let room = bytes_max.min(buffer.len());
+        match self.stream.read(&mut buffer[..room]) {
+            Ok(0) => self.heard.push_back(Heard::End),
+            Ok(bytes) => self.decode(&mut buffer[..bytes]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return false;
+            }
+            Err(_) => self.heard.push_back(Heard::End),
+        }
+        true
+    }
+
+    /// The next thing of what was read.
+    pub fn at_hand(&mut self) -> Option<Heard> {
+        self.heard.pop_front()
     }
 
     fn decode(&mut self, bytes: &mut [u8]) {

@@ -7,6 +7,7 @@
 pub mod attack;
 pub mod chance;
 pub mod client;
+pub mod crowd;
 pub mod disk;
 pub mod http;
 pub mod lane;
@@ -14,8 +15,10 @@ pub mod page;
 pub mod process;
 pub mod report;
 pub mod server;
+pub mod speaker;
 pub mod stage;
 pub mod storm;
 pub mod trace;
 pub mod trial;
+pub mod trouble;
 pub mod verdict;

@@ -301,6 +301,11 @@ impl Server {
         self.token_of(json!({"sub": user, "iat": now_s, "exp": now_s + seconds}))
     }
 
+    /// A token for a server whose clock stands at that second: issued ten seconds before, ends in so many.
+    pub fn token_at(&self, user: &str, now_s: u64, seconds: u64) -> String {
+        self.token_of(json!({"sub": user, "iat": now_s - 10, "exp": now_s + seconds}))
+    }
+
     /// A token that ended a minute ago.
     pub fn token_that_ended(&self, user: &str) -> String {
         let now_s = now_ns() / 1_000_000_000;

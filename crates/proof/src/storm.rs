@@ -26,6 +26,8 @@ pub struct Weather {
     bell: Condvar,
     acks: AtomicU64,
     calm: Mutex<Calm>,
+    /// Between two new messages of a member; as fast as they are answered if it is not given.
+    every: Option<Duration>,
 }
 
 /// How the storm ends.
@@ -42,6 +44,11 @@ struct Calm {
 }
 
 impl Weather {
+    /// In which every member says something new so often.
+    pub fn at_pace(every: Duration) -> Weather {
+        Weather { every: Some(every), ..Weather::default() }
+    }
+
     /// A server is there, or none.
     pub fn serve(&self, server: Option<SocketAddr>) {
         *self.server.lock().expect("no one panics here") = server;
@@ -131,6 +138,8 @@ pub struct Member {
     /// Connections that ended, by the code in `bye`.
     pub byes: BTreeMap<u64, u64>,
     is_settled: bool,
+    /// Nothing new before then, where there is a pace.
+    not_before: Instant,
 }
 
 impl Member {
@@ -161,6 +170,7 @@ impl Member {
             complaints: Vec::new(),
             byes: BTreeMap::new(),
             is_settled: false,
+            not_before: Instant::now(),
         }
     }
 
@@ -258,9 +268,13 @@ impl Member {
                 None if hushed => return,
                 None => {
                     let rooms: Vec<String> = self.open_rooms();
-                    if rooms.is_empty() {
+                    let now = Instant::now();
+                    if rooms.is_empty() || now < self.not_before {
                         return;
                     }
+                    // What a member could not say while there was no server is not said all at once.
+                    let every = weather.every.unwrap_or_default();
+                    self.not_before = self.not_before.max(now - every) + every;
                     let room = rooms[self.chance.below(rooms.len() as u64) as usize].clone();
                     self.next += 1;
                     let cid = format!("{}-{:07}", self.user, self.next);

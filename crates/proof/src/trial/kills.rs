@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -13,7 +14,28 @@ use crate::stage::Stage;
 use crate::storm::{Member, Weather};
 use crate::verdict::Verdict;
 
-const ROOMS: [&str; 4] = ["attic", "cellar", "garden", "kitchen"];
+/// Where the members of a storm are.
+pub(crate) const ROOMS: [&str; 4] = ["attic", "cellar", "garden", "kitchen"];
+
+/// Who is in a storm.
+#[derive(Clone, Copy)]
+pub struct Crew {
+    /// Members who send, and hear everything.
+    pub senders: usize,
+    /// Sends of each that may wait for an answer.
+    pub window: usize,
+    /// Members who only hear.
+    pub listeners: usize,
+}
+
+impl Crew {
+    /// Twenty who send a few at a time.
+    pub const SMALL: Crew = Crew { senders: 20, window: 4, listeners: 0 };
+
+    /// Eight who send many at a time, and six who listen.
+    const LARGE: Crew = Crew { senders: 8, window: 16, listeners: 6 };
+}
+
 /// How one life of the server ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Death {
@@ -37,40 +59,67 @@ pub struct Calm {
     pub restarts: Vec<Duration>,
 }
 
-/// Who is in a storm, and how it goes.
-#[derive(Clone, Copy)]
-pub struct Storm<'a> {
+/// What is going to happen in a storm.
+pub struct Forecast<'a> {
     /// Where the server lives, time after time.
     pub place: &'a Place,
     /// How each of its lives but the last one ends.
     pub deaths: &'a [Death],
     /// A life ends within so many milliseconds of its first ack.
     pub life_ms: u64,
-    /// Members who send, and hear everything.
-    pub senders: usize,
-    /// Sends of each that may wait for an answer.
-    pub window: usize,
-    /// Members who only hear.
-    pub listeners: usize,
-    /// By then everything is answered, and heard.
+    /// Who is in it.
+    pub crew: Crew,
+    /// Whatever takes longer does not come.
     pub settle: Duration,
     /// Where all chance comes from.
     pub seed: u64,
 }
 
-impl<'a> Storm<'a> {
-    /// Twenty who send, and lives so short that most end in the middle of something.
-    pub fn small(place: &'a Place, deaths: &'a [Death], seed: u64) -> Storm<'a> {
+impl<'a> Forecast<'a> {
+    /// Few members, and lives so short that most end in the middle of something.
+    pub fn small(place: &'a Place, deaths: &'a [Death], seed: u64) -> Forecast<'a> {
         let settle = Duration::from_secs(20);
-        Storm { place, deaths, life_ms: 60, senders: 20, window: 4, listeners: 0, settle, seed }
+        Forecast { place, deaths, life_ms: 60, crew: Crew::SMALL, settle, seed }
     }
 
-    /// Lets it blow; what is found when it is over. `progress` is told how many lives have passed.
+    /// Lets it happen; what is found when it is over. `progress` is told how many lives have passed.
     pub fn blow(&self, progress: &dyn Fn(usize)) -> Calm {
-        let Storm { place, deaths, settle, seed, .. } = *self;
+        let weather = Weather::default();
+        let mut storm = Storm::begins(self.place, weather, self.crew, self.settle, self.seed);
+        for (lived, death) in self.deaths.iter().enumerate() {
+            progress(lived);
+            // Not to wait for anything: the moment of death is a matter of chance.
+            std::thread::sleep(Duration::from_millis(storm.chance.below(self.life_ms)));
+            die(&mut storm.server, *death, &mut storm.chance);
+            storm.goes_on();
+        }
+        storm.ends(self.deaths.len())
+    }
+}
+
+/// A server, and members who send to it whatever becomes of it.
+pub(crate) struct Storm {
+    pub(crate) server: Server,
+    pub(crate) chance: Chance,
+    weather: Arc<Weather>,
+    members: Vec<JoinHandle<Member>>,
+    restarts: Vec<Duration>,
+    settle: Duration,
+    seed: u64,
+}
+
+impl Storm {
+    /// All is well as yet. Whatever takes longer than `settle` does not come.
+    pub(crate) fn begins(
+        place: &Place,
+        weather: Weather,
+        crew: Crew,
+        settle: Duration,
+        seed: u64,
+    ) -> Storm {
         let mut chance = Chance::new(seed);
-        let mut server = place.open();
-        let in_all = self.senders + self.listeners;
+        let server = place.open();
+        let in_all = crew.senders + crew.listeners;
         let users: Vec<String> = (0..in_all).map(|n| format!("u{n:02}")).collect();
         let names: Vec<&str> = users.iter().map(String::as_str).collect();
         let mut epochs = BTreeMap::new();
@@ -78,45 +127,47 @@ impl<'a> Storm<'a> {
             server.room(room, "group", &names);
             epochs.insert(room.to_owned(), server.epoch(room));
         }
-        let weather = Arc::new(Weather::default());
+        let weather = Arc::new(weather);
         weather.serve(Some(server.public));
-        let mut threads = Vec::new();
+        let mut members = Vec::new();
         for (n, user) in users.iter().enumerate() {
-            let window = if n < self.senders { self.window } else { 0 };
+            let window = if n < crew.senders { crew.window } else { 0 };
             let member = Member::new(user, server.token(user), chance.number(), window, &epochs);
             let weather = weather.clone();
-            threads.push(std::thread::spawn(move || member.live(&weather)));
+            members.push(std::thread::spawn(move || member.live(&weather)));
         }
         weather.wait_for_an_ack(settle);
-        let mut restarts = Vec::new();
-        for (lived, death) in deaths.iter().enumerate() {
-            progress(lived);
-            // Not to wait for anything: the moment of death is a matter of chance.
-            std::thread::sleep(Duration::from_millis(chance.below(self.life_ms)));
-            die(&mut server, *death, &mut chance);
-            weather.serve(None);
-            let from = Instant::now();
-            server = place.open();
-            weather.serve(Some(server.public));
-            weather.wait_for_an_ack(settle);
-            restarts.push(from.elapsed());
-        }
-        let answered = weather.hush(in_all, settle);
+        Storm { server, chance, weather, members, restarts: Vec::new(), settle, seed }
+    }
+
+    /// The server is dead; another one takes its place.
+    pub(crate) fn goes_on(&mut self) {
+        self.weather.serve(None);
+        let from = Instant::now();
+        self.server = self.server.place.clone().open();
+        self.weather.serve(Some(self.server.public));
+        self.weather.wait_for_an_ack(self.settle);
+        self.restarts.push(from.elapsed());
+    }
+
+    /// Everyone comes to an end, and it is looked at.
+    pub(crate) fn ends(self, deaths: usize) -> Calm {
+        let Storm { server, weather, members, restarts, settle, seed, chance: _ } = self;
+        let answered = weather.hush(members.len(), settle);
         let mut logs = BTreeMap::new();
         for room in ROOMS {
             logs.insert(room.to_owned(), server.log(room));
         }
         let length = |log: &Result<Vec<String>, String>| log.as_ref().map_or(0, Vec::len) as u64;
         weather.part(logs.iter().map(|(room, log)| (room.clone(), length(log))).collect());
-        let ended =
-            threads.into_iter().map(|thread| thread.join().expect("a member does not panic"));
+        let ended = members.into_iter().map(|thread| thread.join().expect("no member panics"));
         let members: Vec<Member> = ended.collect();
         let mut verdict = Verdict::of(&members, &logs);
         if !answered {
             verdict.complaints.push(format!("not all was answered within {settle:?}"));
         }
         let (events, acked) = (logs.values().map(length).sum::<u64>(), verdict.acked);
-        eprintln!("{} deaths, {acked} acked, {events} events, seed {seed}", deaths.len());
+        eprintln!("{deaths} deaths, {acked} acked, {events} events, seed {seed}");
         Calm { verdict, members, restarts }
     }
 }
@@ -156,12 +207,12 @@ fn run(stage: &Stage, report: &mut Report) {
             stage.progress(&format!("{lived} of {cycles} kills"));
         }
     };
-    let small = Storm::small(&place, &deaths, stage.seed);
-    let large = Storm { life_ms: 500, senders: 8, window: 16, listeners: 6, ..small };
     // A server that is wrong on purpose answers no more, and is not worth the wait.
     let settle = Duration::from_secs(if stage.fault.is_some() { 4 } else { 60 });
-    let storm = Storm { settle, ..stage.scale(small, large, large) };
-    let Calm { verdict, mut restarts, .. } = storm.blow(&progress);
+    let (crew, life_ms) = stage.scale((Crew::SMALL, 60), (Crew::LARGE, 500), (Crew::LARGE, 500));
+    let forecast =
+        Forecast { place: &place, deaths: &deaths, life_ms, crew, settle, seed: stage.seed };
+    let Calm { verdict, mut restarts, .. } = forecast.blow(&progress);
     for (life, took) in restarts.iter().enumerate() {
         report.point("restart to first ack, s", life as f64, took.as_secs_f64());
     }

@@ -3,13 +3,18 @@
 pub mod acks;
 pub mod attacks;
 pub mod calls;
+pub mod clocks;
+pub mod drains;
 pub mod flips;
+pub mod full_disk;
 pub mod hot_room;
 pub mod kicks;
 pub mod kills;
 pub mod lane;
+pub mod locked;
 pub mod planted;
 pub mod power;
+pub mod resumes;
 pub mod sync;
 
 use crate::report::Trial;
@@ -20,8 +25,14 @@ pub const ALL: &[Trial] = &[
     power::TRIAL,
     sync::TRIAL,
     calls::TRIAL,
+    full_disk::TRIAL,
+    locked::TRIAL,
     acks::TRIAL,
     hot_room::TRIAL,
+    resumes::TRIAL,
+    clocks::TRIAL,
+    drains::TRIAL,
+    kicks::TRIAL,
     attacks::TRIAL,
     flips::TRIAL,
     lane::TRIAL,

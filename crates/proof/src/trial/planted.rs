@@ -5,7 +5,7 @@
 
 use crate::report::{Report, Trial};
 use crate::stage::{OS_DURABILITY, Scale, Stage};
-use crate::trial::{kills, power, sync};
+use crate::trial::{kicks, kills, power, sync};
 
 /// A way to be wrong, and who notices.
 pub struct Planted {
@@ -50,6 +50,12 @@ pub const FAULTS: &[Planted] = &[
         what: "hands every live event over twice",
         noticed_by: &kills::TRIAL,
         words: "twice: ",
+    },
+    Planted {
+        fault: "skip-kick",
+        what: "lets who was removed go on listening",
+        noticed_by: &kicks::TRIAL,
+        words: "out at",
     },
 ];
 

@@ -16,8 +16,15 @@ const LINGER_S: u64 = 2;
 /// Silence beyond `ping_s` after which nobody is believed to be there.
 const SILENCE_S: u64 = 20;
 
-/// Closes each shard spreads over a second while the server hands over.
-const LEAVE_PER_S: u64 = 200;
+/// Closes a second while the server hands over, of all shards together: whoever takes the connections counts
+/// them all, however many cores they come from.
+const LEAVE_PER_S: u64 = 300;
+
+/// Seconds over which a shard spreads the closes of its connections, where each of `shards` has as many.
+fn leaving_s(connections: usize, shards: usize, drain_s: u64) -> u64 {
+    let all = connections as u64 * shards as u64;
+    (all / LEAVE_PER_S).min(drain_s * 7 / 10)
+}
 
 impl Shard {
     /// Tells the connection to go. What is queued goes out first.
@@ -180,8 +187,9 @@ impl Shard {
         if std::mem::replace(&mut self.draining, true) {
             return;
         }
-        let needed_s = self.connections.len() as u64 / LEAVE_PER_S;
-        let spread = u64::from(ticks(needed_s.min(self.limits.drain_s * 7 / 10))) + 1;
+        let shards = self.hub.inboxes().len();
+        let needed_s = leaving_s(self.connections.len(), shards, self.limits.drain_s);
+        let spread = u64::from(ticks(needed_s)) + 1;
         let places: Vec<u32> = self.connections.iter().map(|(place, _)| place as u32).collect();
         for place in places {
             let when = self.tick + 1 + (ports.random() % spread) as Tick;
@@ -220,5 +228,19 @@ impl Shard {
                 self.lag(place, room);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leaving_s;
+
+    #[test]
+    fn more_cores_do_not_let_everyone_go_faster() {
+        for shards in [1, 2, 8, 16] {
+            assert_eq!(leaving_s(2000 / shards, shards, 20), 6, "{shards} shards");
+        }
+        assert_eq!(leaving_s(100, 2, 20), 0, "a few may go at once");
+        assert_eq!(leaving_s(10_000, 2, 20), 14, "never longer than most of the time there is");
     }
 }

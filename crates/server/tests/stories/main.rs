@@ -9,7 +9,6 @@ mod counts;
 mod disks;
 mod drains;
 mod frames;
-mod kicks;
 mod kills;
 mod knocks;
 #[cfg(feature = "planted-faults")]

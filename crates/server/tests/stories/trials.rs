@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use tertulia_proof::chance::seed;
 use tertulia_proof::report::Trial;
 use tertulia_proof::stage::{Scale, Stage};
-use tertulia_proof::trial::{acks, calls, flips, hot_room, lane, power};
+use tertulia_proof::trial::{
+    acks, calls, clocks, drains, flips, full_disk, hot_room, kicks, lane, locked, power, resumes,
+};
 
 #[track_caller]
 fn holds(trial: &Trial) {
@@ -29,6 +31,16 @@ fn t04_a_system_call_that_fails_is_no_ack() {
 }
 
 #[test]
+fn t05_a_full_disk_is_waited_for() {
+    holds(&full_disk::TRIAL);
+}
+
+#[test]
+fn t06_a_locked_database_is_waited_for() {
+    holds(&locked::TRIAL);
+}
+
+#[test]
 fn t07_a_lost_ack_is_told_again() {
     holds(&acks::TRIAL);
 }
@@ -36,6 +48,26 @@ fn t07_a_lost_ack_is_told_again() {
 #[test]
 fn t08_everyone_in_a_hot_room_hears_the_same() {
     holds(&hot_room::TRIAL);
+}
+
+#[test]
+fn t09_whoever_resumes_is_told_of_every_hole() {
+    holds(&resumes::TRIAL);
+}
+
+#[test]
+fn t17_a_clock_that_jumps_moves_nothing_else() {
+    holds(&clocks::TRIAL);
+}
+
+#[test]
+fn t18_a_server_that_is_told_to_go_keeps_its_word() {
+    holds(&drains::TRIAL);
+}
+
+#[test]
+fn t20_who_was_removed_hears_nothing_after() {
+    holds(&kicks::TRIAL);
 }
 
 #[test]
