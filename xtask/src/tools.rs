@@ -12,6 +12,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("git --version", "git"),
     ("chromium --version", "chromium"), // the page's tests
     ("strace -V", "strace"),            // a disk that fails
+    ("ip -V", "iproute2"),              // a network that fails
 ];
 
 /// The oldest that has the test runner and the sockets that the page's tests use; Debian's own is older.

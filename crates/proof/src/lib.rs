@@ -7,8 +7,10 @@
 pub mod attack;
 pub mod chance;
 pub mod client;
+pub mod crowd;
 pub mod disk;
 pub mod http;
+pub mod network;
 pub mod page;
 pub mod process;
 pub mod report;
