@@ -1,4 +1,4 @@
-//! Handshake: requests that are no good upgrade, and extensions that are offered in vain. (A13 to A17, A20, A21)
+//! Handshake: requests that are no good upgrade, extensions that are offered in vain. (A13 to A17, A20, A21)
 
 use std::net::TcpStream;
 use std::time::Duration;
