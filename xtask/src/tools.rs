@@ -14,6 +14,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("strace -V", "strace"),            // a disk that fails
     ("python3 --version", "python3"),   // a database that another process has locked
     ("faketime --version", "faketime"), // a clock that jumps
+    ("ip -V", "iproute2"),              // a network that fails
 ];
 
 /// The oldest that has the test runner and the sockets that the page's tests use; Debian's own is older.

@@ -5,12 +5,14 @@
 //! printed.
 
 pub mod attack;
+pub mod audience;
 pub mod chance;
 pub mod client;
-pub mod crowd;
 pub mod disk;
 pub mod http;
 pub mod lane;
+pub mod mob;
+pub mod network;
 pub mod page;
 pub mod process;
 pub mod report;

@@ -1,12 +1,16 @@
 //! Process: what a server takes from its machine, as the kernel counts it.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::server::Server;
 
 /// Clock ticks in a second (`sysconf(_SC_CLK_TCK)`, 100 on every Linux that the tests run on).
 const TICKS_A_SECOND: u64 = 100;
+
+/// Between two looks at memory.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// One MiB.
 pub const MIB: u64 = 1 << 20;
@@ -18,6 +22,29 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
         kib.expect("VmRSS in /proc/PID/status") * 1024
+    }
+
+    /// Does something, and says how much memory more than before was resident meanwhile, at most.
+    pub fn grown_while<T>(&self, act: impl FnOnce() -> T) -> (T, u64) {
+        let before = self.memory();
+        let over = AtomicBool::new(false);
+        let most = AtomicU64::new(before);
+        let look = || _ = most.fetch_max(self.memory(), Ordering::Relaxed);
+        let done = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !over.load(Ordering::Acquire) {
+                    look();
+                    std::thread::sleep(LOOK_EVERY);
+                }
+            });
+            // Also if it panics: the other thread is waited for.
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+            over.store(true, Ordering::Release);
+            done
+        });
+        look();
+        let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (done, most.into_inner() - before)
     }
 
     /// Open descriptors.

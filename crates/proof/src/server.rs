@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -26,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at a state.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// Stands in every body of every story, and may stand in no log.
 pub const WHISPER: &str = "between-you-and-me";
 
@@ -38,6 +40,8 @@ pub struct Place {
     pub data: PathBuf,
     env: Vec<(String, String)>,
     wrapper: Vec<String>,
+    /// What it listens at, and where it is reached.
+    listen: (IpAddr, IpAddr),
 }
 
 /// What is there as long as anyone looks at the place.
@@ -75,7 +79,8 @@ impl Place {
         let data = folder.path().join("data");
         let ground = Arc::new(Ground { folder, secrets: Mutex::default() });
         let program = program.to_owned();
-        Place { program, ground, data, env: Vec::new(), wrapper: Vec::new() }
+        let listen = (LOOPBACK, LOOPBACK);
+        Place { program, ground, data, env: Vec::new(), wrapper: Vec::new(), listen }
     }
 
     /// With a setting, like `limits.ping_s`.
@@ -94,6 +99,12 @@ impl Place {
     /// Served below another program.
     pub fn below(mut self, wrapper: &[impl AsRef<str>]) -> Place {
         self.wrapper = wrapper.iter().map(|word| word.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// Listening at one address, and reached at another: the same, or one that the first one stands for.
+    pub fn listen(mut self, at: IpAddr, reached: IpAddr) -> Place {
+        self.listen = (at, reached);
         self
     }
 
@@ -131,9 +142,10 @@ impl Place {
         let log = OpenOptions::new().create(true).append(true).open(self.beside("stderr"));
         let mut words = self.wrapper.clone();
         words.push(self.program.display().to_string());
+        let listen = SocketAddr::new(self.listen.0, 0).to_string();
         let mut child = Command::new(&words[0])
             .args(&words[1..])
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", &listen, "--admin-listen", &listen, "--data"])
             .arg(&self.data)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
@@ -152,12 +164,14 @@ impl Place {
         });
         let line = told.recv_timeout(PATIENCE).map(|line| line.unwrap_or_default());
         let line = line.unwrap_or_default();
-        let Some((public, internal)) = addresses(&line) else {
+        let Some((mut public, mut internal)) = addresses(&line) else {
             // Not left behind.
             _ = child.kill();
             _ = child.wait();
             return Err(line);
         };
+        public.set_ip(self.listen.1);
+        internal.set_ip(self.listen.1);
         let key = fs::read_to_string(self.data.join("admin.key")).expect("the first key");
         let secret = fs::read_to_string(self.data.join("secret")).expect("the secret");
         let (key, secret) = (key.trim().to_owned(), secret.trim().to_owned());
@@ -194,7 +208,7 @@ pub struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Below a wrapper it is not our child, and ends before the wrapper does.
-        if matches!(self.child.try_wait(), Ok(None)) {
+        if self.lives() {
             self.signal(Signal::KILL);
             _ = self.child.wait();
         }
@@ -210,6 +224,11 @@ impl Server {
     /// Sends a signal. The process may have ended, as long as nobody has looked.
     pub fn signal(&self, signal: Signal) {
         _ = kill_process(self.pid, signal);
+    }
+
+    /// Whether it is still there.
+    pub fn lives(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// How it ended.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -25,6 +25,7 @@ pub(crate) fn public(app: &App) -> Router {
         .method_not_allowed_fallback(not_so)
         .layer(cors(app))
         .layer(middleware::from_fn(harden))
+        .layer(middleware::from_fn(one_host))
         .with_state(app.clone())
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn internal(app: &App) -> Router {
         .route("/metrics", get(metrics::scrape))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
+        .layer(middleware::from_fn(one_host))
         .with_state(app.clone())
 }
 
@@ -69,6 +71,15 @@ async fn nowhere(uri: Uri) -> Problem {
 /// The header `Allow` is put in by the router, which knows what there is.
 async fn not_so(method: Method, uri: Uri) -> Problem {
     Problem::not_allowed(&method, uri.path())
+}
+
+/// Whoever is between us and the client must not have read another host than we do (RFC 9112, 3.2).
+async fn one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10) {
+        return next.run(request).await;
+    }
+    Problem::bad_request("host must stand once").into_response()
 }
 
 /// No answer is taken for something else than it says it is.

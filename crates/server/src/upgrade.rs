@@ -28,6 +28,9 @@ use crate::state::App;
 /// What is spoken.
 const SUBPROTOCOL: &str = "tertulia.v1";
 
+/// The version of WebSocket, as it stands in headers.
+const VERSION: &str = "13";
+
 /// Makes the answer to a key one that only a WebSocket server gives (RFC 6455, 1.3).
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -42,9 +45,22 @@ pub(crate) async fn upgrade(State(app): State<App>, mut request: Request) -> Res
         }
         Err(problem) => {
             app.upgrades.refused.fetch_add(1, Ordering::Relaxed);
-            problem.into_response()
+            refused(problem)
         }
     }
+}
+
+/// Whoever comes with another version, or without an upgrade, is told what there is (RFC 6455, 4.2.2; RFC 9110,
+/// 15.5.22).
+fn refused(problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    if response.status() == StatusCode::UPGRADE_REQUIRED {
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+    }
+    response
 }
 
 type Accepted = (Response, (usize, Slot), Option<Box<str>>);
@@ -65,8 +81,8 @@ fn accept(app: &App, request: &mut Request) -> Result<Accepted, Problem> {
         let problem = Problem::bad_request("upgrade to websocket is missing");
         return Err(problem.with_status(StatusCode::UPGRADE_REQUIRED));
     }
-    if single(headers, "sec-websocket-version")? != "13" {
-        let problem = Problem::bad_request("sec-websocket-version must be 13");
+    if single(headers, "sec-websocket-version")? != VERSION {
+        let problem = Problem::bad_request(format!("sec-websocket-version must be {VERSION}"));
         return Err(problem.with_status(StatusCode::UPGRADE_REQUIRED));
     }
     let key = single(headers, "sec-websocket-key")?;
@@ -121,10 +137,12 @@ fn subprotocol(headers: &HeaderMap) -> Result<bool, Problem> {
     if !headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         return Ok(false);
     }
-    if has_word(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+    let mut offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let are_readable = offers.all(|offer| offer.to_str().is_ok());
+    if are_readable && has_word(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
         return Ok(true);
     }
-    Err(Problem::bad_request(format!("sec-websocket-protocol must offer {SUBPROTOCOL}")))
+    Err(Problem::bad_request(format!("sec-websocket-protocol must offer {SUBPROTOCOL}, in ASCII")))
 }
 
 /// A page of another origin could act as whoever looks at it.

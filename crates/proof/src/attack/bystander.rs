@@ -3,7 +3,7 @@
 //! Ten users, each on one connection, say fifty messages a second between them. Every message has to reach
 //! all ten, in order, once; how long that takes is kept with the time at which it was.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,11 +21,14 @@ const USERS: u32 = 10;
 /// Between two messages of one user: fifty a second from all of them.
 const SEND_EVERY: Duration = Duration::from_millis(200);
 
+/// Between two looks at whether the others are done.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// Ten users who go on talking until they are asked how it was.
 pub struct Bystander {
-    over: Arc<AtomicBool>,
+    end: Arc<End>,
     deliveries: Arc<Mutex<Vec<Delivery>>>,
-    users: Vec<JoinHandle<Result<Memory, String>>>,
+    users: Vec<JoinHandle<Result<(), String>>>,
 }
 
 /// A message that reached someone.
@@ -35,13 +38,34 @@ struct Delivery {
     took: Duration,
 }
 
-/// What one user knows in the end.
+/// What one user knows.
 struct Memory {
     user: String,
     first: u64,
     heard: u64,
     said: u64,
     acked: u64,
+}
+
+/// How they all end together: each goes on listening until it has heard what all of them have said.
+#[derive(Default)]
+struct End {
+    /// Nobody says anything more.
+    over: AtomicBool,
+    /// What those have said who were answered to the last.
+    said: AtomicU64,
+    /// How many these are.
+    answered: AtomicU32,
+    /// Someone cannot go on, which is wrong enough: nobody waits for them.
+    broken: AtomicBool,
+}
+
+impl End {
+    /// How much was said by all of them, once that is known.
+    fn said_by_all(&self) -> Option<u64> {
+        let all = self.answered.load(Ordering::Acquire) == USERS;
+        all.then(|| self.said.load(Ordering::Acquire))
+    }
 }
 
 /// How it was for the bystander between two moments.
@@ -61,7 +85,7 @@ impl Bystander {
         let users: Vec<String> = (0..USERS).map(|n| format!("bystander{n}")).collect();
         let names: Vec<&str> = users.iter().map(String::as_str).collect();
         server.room(PLAZA, "group", &names);
-        let over = Arc::new(AtomicBool::new(false));
+        let end: Arc<End> = Arc::default();
         let deliveries: Arc<Mutex<Vec<Delivery>>> = Arc::default();
         let clients: Vec<(String, Client, u64)> =
             users.into_iter().map(|user| seated(server, user)).collect();
@@ -69,11 +93,15 @@ impl Bystander {
         let begin = |(n, (user, client, base)): (usize, (String, Client, u64))| {
             let own = Arc::clone(&deliveries);
             let first = from + SEND_EVERY * n as u32 / USERS;
-            let talk = Talk { client, over: Arc::clone(&over), deliveries: own, from, next: first };
-            std::thread::spawn(move || talk.run(user, base))
+            let end = Arc::clone(&end);
+            std::thread::spawn(move || {
+                let talk =
+                    Talk { client, end: Arc::clone(&end), deliveries: own, from, next: first };
+                talk.run(user, base).inspect_err(|_| end.broken.store(true, Ordering::Release))
+            })
         };
         let users = clients.into_iter().enumerate().map(begin).collect();
-        Bystander { over, deliveries, users }
+        Bystander { end, deliveries, users }
     }
 
     /// How it was between these moments.
@@ -87,29 +115,11 @@ impl Bystander {
         Quiet { deliveries: times.len(), p99: p99.unwrap_or_default(), longest }
     }
 
-    /// Ends it. Gives what was wrong: someone was let go of, heard less than all, or was not answered.
+    /// Ends it. Gives what was wrong: someone was let go of, was not answered, or heard less than all.
     pub fn end(self) -> Vec<String> {
-        self.over.store(true, Ordering::Release);
+        self.end.over.store(true, Ordering::Release);
         let ended = self.users.into_iter().map(|user| user.join().expect("a bystander panicked"));
-        let (memories, mut wrongs): (Vec<Memory>, Vec<String>) =
-            ended.fold((Vec::new(), Vec::new()), |(mut good, mut bad), ended| {
-                match ended {
-                    Ok(memory) => good.push(memory),
-                    Err(wrong) => bad.push(wrong),
-                }
-                (good, bad)
-            });
-        let said: u64 = memories.iter().map(|memory| memory.said).sum();
-        for Memory { user, first, heard, said: own, acked } in &memories {
-            // Whoever stops first does not hear the last words of the others.
-            let missed = said.saturating_sub(*heard);
-            if own != acked || missed > u64::from(USERS) {
-                wrongs.push(format!(
-                    "{user}: {acked} of {own} answered, {heard} of {said} heard behind {first}"
-                ));
-            }
-        }
-        wrongs
+        ended.filter_map(Result::err).collect()
     }
 }
 
@@ -122,31 +132,49 @@ fn seated(server: &Server, user: String) -> (String, Client, u64) {
 /// One user who talks.
 struct Talk {
     client: Client,
-    over: Arc<AtomicBool>,
+    end: Arc<End>,
     deliveries: Arc<Mutex<Vec<Delivery>>>,
     from: Instant,
     next: Instant,
 }
 
 impl Talk {
-    fn run(mut self, user: String, base: u64) -> Result<Memory, String> {
+    fn run(mut self, user: String, base: u64) -> Result<(), String> {
         let mut memory = Memory { user, first: base + 1, heard: 0, said: 0, acked: 0 };
-        while !self.over.load(Ordering::Acquire) {
+        while !self.end.over.load(Ordering::Acquire) {
             if Instant::now() >= self.next {
                 self.say(&mut memory);
             }
-            if let Some(heard) = self.client.hear_by(self.next) {
-                self.heard(&mut memory, heard)?;
-            }
+            self.hear_until(&mut memory, self.next)?;
         }
         let until = Instant::now() + PATIENCE;
         while memory.acked < memory.said {
-            match self.client.hear_by(until) {
-                Some(heard) => self.heard(&mut memory, heard)?,
-                None => return Err(format!("{}: {:?} unanswered", memory.user, memory.acked)),
+            if Instant::now() > until {
+                let Memory { user, said, acked, .. } = memory;
+                return Err(format!("{user}: {acked} of {said} answered"));
             }
+            self.hear_until(&mut memory, until)?;
         }
-        Ok(memory)
+        self.end.said.fetch_add(memory.said, Ordering::AcqRel);
+        self.end.answered.fetch_add(1, Ordering::AcqRel);
+        loop {
+            let said = self.end.said_by_all();
+            if said == Some(memory.heard) || self.end.broken.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let Memory { user, heard, first, .. } = &memory;
+            if Instant::now() > until || said.is_some_and(|said| *heard > said) {
+                return Err(format!("{user}: {heard} of {said:?} heard from {first} on"));
+            }
+            self.hear_until(&mut memory, Instant::now() + LOOK_EVERY)?;
+        }
+    }
+
+    fn hear_until(&mut self, memory: &mut Memory, until: Instant) -> Result<(), String> {
+        match self.client.hear_by(until) {
+            Some(heard) => self.heard(memory, heard),
+            None => Ok(()),
+        }
     }
 
     fn say(&mut self, memory: &mut Memory) {

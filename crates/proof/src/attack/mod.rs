@@ -5,9 +5,15 @@
 //! sends its bytes and looks at the answers.
 
 pub mod bystander;
+pub mod flood;
+pub mod fragments;
 pub mod frames;
+pub mod handshake;
+pub mod mobs;
+pub mod wire;
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -54,6 +60,17 @@ pub struct Field<'a> {
     wrongs: RefCell<Vec<String>>,
 }
 
+/// Time for a head, and for a hello.
+fn deadline(stage: &Stage) -> Duration {
+    stage.scale(Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(10))
+}
+
+/// A place whose deadlines are those of the stage. What a ground sets itself stands.
+pub(crate) fn place(stage: &Stage) -> Place {
+    let seconds = deadline(stage).as_secs();
+    stage.place().set("limits.header_seconds", seconds).set("limits.hello_s", seconds)
+}
+
 impl<'a> Field<'a> {
     /// A field for the row `id`: its room is made, its two members are in it.
     pub(crate) fn make(server: &'a Server, stage: &'a Stage, id: &str) -> Field<'a> {
@@ -84,6 +101,22 @@ impl<'a> Field<'a> {
         let token = self.server.token(&self.mallory);
         let said = client.ask(json!({"t": "hello", "token": token, "rooms": [[self.room]]}));
         self.expect(said["t"] == "ok", || format!("hello was answered {said}"));
+    }
+
+    /// Time that the server gives for the head of a request: what an operator gets who sets nothing, less in the
+    /// short form.
+    pub fn head_within(&self) -> Duration {
+        deadline(self.stage)
+    }
+
+    /// The same for the first word on a connection.
+    pub fn hello_within(&self) -> Duration {
+        deadline(self.stage)
+    }
+
+    /// How far a deadline may be missed: by a machine that has other things to do, too.
+    pub fn leeway(&self) -> Duration {
+        self.stage.scale(Duration::from_secs(3), Duration::from_secs(1), Duration::from_secs(1))
     }
 
     /// So many events more are in the room when the row is over, exactly. None, if it is not called.

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::json;
 use tertulia_protocol::heard::{self, Heard as Object};
 
+use crate::audience::Audience;
 use crate::chance::Chance;
 use crate::client::{Client, Ended};
-use crate::crowd::Crowd;
 use crate::report::{Report, Trial};
 use crate::server::{PATIENCE, Place, Server};
 use crate::speaker::{Pace, Speaker, compare};
@@ -50,19 +50,19 @@ fn run(stage: &Stage, report: &mut Report) {
     let clock = Wrong::fresh(stage.place());
     let server = clock.place.clone().set("limits.hello_s", HELLO_S).open();
     server.room(ROOM, "group", &["ada", "eve"]);
-    let mut crowd = Crowd::default();
+    let mut audience = Audience::default();
     for _ in 0..LISTENERS {
         let (client, said) = Client::welcome(&server, &server.token("eve"), json!([[ROOM]]));
-        crowd.take(client, said["rooms"][ROOM]["base"].as_u64().expect("where it begins"));
+        audience.take(client, said["rooms"][ROOM]["base"].as_u64().expect("where it begins"));
     }
     let speaker = Speaker::begin(&server, "ada", ROOM, Pace::per_second(50));
     let over = AtomicBool::new(false);
     let mut timed = Timed { server: &server, clock: &clock, short_lived: Vec::new(), mute: 0 };
     std::thread::scope(|threads| {
-        let (crowd, over) = (&mut crowd, &over);
+        let (audience, over) = (&mut audience, &over);
         threads.spawn(move || {
             while !over.load(Ordering::Acquire) {
-                crowd.hear(Instant::now() + Duration::from_millis(100), || ());
+                audience.hear(Instant::now() + Duration::from_millis(100), || ());
             }
         });
         for jump in 0..jumps {
@@ -87,8 +87,8 @@ fn run(stage: &Stage, report: &mut Report) {
     report.figure("jumps", jumps as f64);
     report.figure("strobes", strobes as f64);
     report.figure("said", said.len() as f64);
-    report.expect(crowd.open() == LISTENERS, || format!("{} still listen", crowd.open()));
-    for seat in crowd.seats() {
+    report.expect(audience.open() == LISTENERS, || format!("{} still listen", audience.open()));
+    for seat in audience.seats() {
         seat.wrongs.iter().for_each(|wrong| report.wrong(wrong.clone()));
     }
     let log = server.log(ROOM).expect("a log");

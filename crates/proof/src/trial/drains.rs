@@ -1,7 +1,7 @@
 //! T18, drain: a server that is told to go says so first, lets everyone go one after the other, and keeps its
 //! word; in between it is told twice, or killed while it does so. (I1, I5, I6, I18)
 //!
-//! The members of a storm send all the while; a crowd of sockets listens, some of them where the storm is.
+//! The members of a storm send all the while; a audience of sockets listens, some of them where the storm is.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::kills::{Crew, Death, ROOMS, Storm};
+use crate::audience::{Audience, spread};
 use crate::client::Client;
-use crate::crowd::{Crowd, spread};
 use crate::http;
 use crate::report::{Report, Trial};
 use crate::server::{Server, raise_file_limit};
@@ -20,10 +20,10 @@ use crate::storm::Weather;
 
 const HALL: &str = "hall";
 
-/// Who is in the crowd.
+/// Who is in the audience.
 const USER: &str = "u00";
 
-/// One of so many of the crowd hears a room of the storm, the others a quiet one.
+/// One of so many of the audience hears a room of the storm, the others a quiet one.
 const SOME: usize = 20;
 
 /// Messages a second, of all members of the storm together.
@@ -35,7 +35,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(30);
 /// A second signal ends it by then.
 const GONE_AT_ONCE: Duration = Duration::from_secs(2);
 
-/// The sockets of a full crowd are closed over no less than this.
+/// The sockets of a full audience are closed over no less than this.
 const SPREAD_MIN: Duration = Duration::from_secs(5);
 
 /// Whatever takes longer does not come.
@@ -63,10 +63,10 @@ fn run(stage: &Stage, report: &mut Report) {
     for cycle in 0..cycles {
         let death = DEATHS[cycle % DEATHS.len()];
         stage.progress(&format!("{death:?}, {cycle} of {cycles}"));
-        let mut crowd = gather(&storm.server, sockets);
+        let mut audience = gather(&storm.server, sockets);
         match death {
             Death::Drain => {
-                let spread = drain(report, &mut storm, &mut crowd);
+                let spread = drain(report, &mut storm, &mut audience);
                 drains += 1;
                 shortest = shortest.min(spread);
                 report.point("spread of the closes, s", cycle as f64, spread.as_secs_f64());
@@ -80,11 +80,11 @@ fn run(stage: &Stage, report: &mut Report) {
             Death::Kill | Death::KillInDrain => {
                 storm.server.signal(Signal::TERM);
                 let moment = Duration::from_millis(storm.chance.below(3000));
-                crowd.hear(Instant::now() + moment, || ());
+                audience.hear(Instant::now() + moment, || ());
                 storm.server.kill();
             }
         }
-        drop(crowd);
+        drop(audience);
         storm.goes_on();
     }
     report.figure("cycles", cycles as f64);
@@ -104,26 +104,26 @@ fn run(stage: &Stage, report: &mut Report) {
 }
 
 /// Sockets that listen.
-fn gather(server: &Server, sockets: usize) -> Crowd {
-    let mut crowd = Crowd::default();
+fn gather(server: &Server, sockets: usize) -> Audience {
+    let mut audience = Audience::default();
     let token = server.token(USER);
     for n in 0..sockets {
         let room = if n % SOME == 0 { ROOMS[n / SOME % ROOMS.len()] } else { HALL };
         let (client, said) = Client::welcome(server, &token, json!([[room]]));
-        crowd.take(client, said["rooms"][room]["base"].as_u64().expect("where it begins"));
+        audience.take(client, said["rooms"][room]["base"].as_u64().expect("where it begins"));
     }
-    crowd
+    audience
 }
 
 /// Tells the server to go, and looks at how it does. Gives the time between the first and the last close.
-fn drain(report: &mut Report, storm: &mut Storm, crowd: &mut Crowd) -> Duration {
+fn drain(report: &mut Report, storm: &mut Storm, audience: &mut Audience) -> Duration {
     let (internal, over) = (storm.server.internal, AtomicBool::new(false));
     let from = Instant::now();
     storm.server.signal(Signal::TERM);
     let (late, left) = std::thread::scope(|threads| {
         let over = &over;
         let asking = threads.spawn(move || last_ready(internal, over));
-        let left = crowd.hear(from + GONE_WITHIN, || ());
+        let left = audience.hear(from + GONE_WITHIN, || ());
         over.store(true, Ordering::Release);
         (asking.join().expect("who asks does not panic"), left)
     });
@@ -132,11 +132,11 @@ fn drain(report: &mut Report, storm: &mut Storm, crowd: &mut Crowd) -> Duration 
     let took = from.elapsed();
     report.point("gone after, s", from.elapsed().as_secs_f64(), took.as_secs_f64());
     report.expect(left == 0, || format!("{left} sockets were not let go of"));
-    let first = crowd.seats().iter().filter_map(|seat| seat.closed_at).min();
+    let first = audience.seats().iter().filter_map(|seat| seat.closed_at).min();
     let is_first = late.zip(first).is_none_or(|(ready, closed)| ready < closed);
     report.expect(is_first, || "it said that it wants work after it let someone go".to_owned());
     let mut returns = Vec::new();
-    for (n, seat) in crowd.seats().iter().enumerate() {
+    for (n, seat) in audience.seats().iter().enumerate() {
         seat.wrongs.iter().for_each(|wrong| report.wrong(format!("socket {n}: {wrong}")));
         let ended = seat.ended;
         match (ended.close, ended.bye) {
@@ -144,13 +144,13 @@ fn drain(report: &mut Report, storm: &mut Storm, crowd: &mut Crowd) -> Duration 
             _ => report.wrong(format!("socket {n} ended with {ended:?}")),
         }
     }
-    let heard: u64 = crowd.seats().iter().map(|seat| seat.heard).sum();
-    report.count("events heard by the crowd", heard);
+    let heard: u64 = audience.seats().iter().map(|seat| seat.heard).sum();
+    report.count("events heard by the audience", heard);
     returns.sort_unstable();
     returns.dedup();
-    let (different, all) = (returns.len(), crowd.seats().len());
+    let (different, all) = (returns.len(), audience.seats().len());
     report.expect(different > all / 4, || format!("{all} come back at {different} times"));
-    spread(crowd)
+    spread(audience)
 }
 
 /// When the last question began that was answered with "ready".

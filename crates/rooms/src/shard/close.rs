@@ -85,13 +85,10 @@ impl Shard {
         self.counters.connections.set(self.connections.len() as u64);
     }
 
-    /// Answers a WebSocket ping. Only the newest one counts, so those that cannot be written are skipped.
+    /// Answers a WebSocket ping. Only the newest one counts.
     pub(super) fn pong_frame(&mut self, place: u32, payload: &[u8]) {
         let connection = &mut self.connections[place as usize];
-        if connection.blocked {
-            return;
-        }
-        self.links.reply(&mut connection.out, |out| {
+        self.links.pong(&mut connection.out, |out| {
             frame::put_control(out, frame::Opcode::Pong, payload);
         });
         self.touch(place);

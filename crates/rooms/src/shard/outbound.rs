@@ -30,6 +30,8 @@ pub(crate) enum Load {
     Events(u32),
     /// A signal: dropped first.
     Signal,
+    /// The answer to a ping: the next one replaces it.
+    Pong,
 }
 
 enum Bytes {
@@ -68,13 +70,15 @@ impl Link {
 pub(crate) struct Queue {
     first: u32,
     last: u32,
+    /// The answer to a ping, as long as nothing of it is sent.
+    pong: u32,
     bytes: u32,
     objects: u32,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
-        Queue { first: NONE, last: NONE, bytes: 0, objects: 0 }
+        Queue { first: NONE, last: NONE, pong: NONE, bytes: 0, objects: 0 }
     }
 }
 
@@ -146,7 +150,8 @@ impl Links {
 
     /// Queues a reply: `write` puts whole frames. Replies that follow each other share a buffer.
     pub(crate) fn reply(&mut self, queue: &mut Queue, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(Link { bytes: Bytes::Own(bytes), end, objects, .. }) = self.get_mut(queue.last)
+        if let Some(Link { bytes: Bytes::Own(bytes), end, objects, load: Load::Reply, .. }) =
+            self.get_mut(queue.last)
             && bytes.len() < REPLY_BUFFER_BYTES
         {
             let before = bytes.len();
@@ -164,6 +169,24 @@ impl Links {
         let end = bytes.len() as u32;
         let bytes = Bytes::Own(bytes);
         self.add(queue, Link { bytes, at: 0, end, objects: 1, load: Load::Reply, next: NONE });
+    }
+
+    /// Queues the answer to a ping: `write` puts one frame. An older one that still waits is replaced, so that
+    /// whoever pings and does not read is owed one answer (RFC 6455, 5.5.3).
+    pub(crate) fn pong(&mut self, queue: &mut Queue, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        let end = bytes.len() as u32;
+        let bytes = Bytes::Own(bytes);
+        let Some(link) = self.get_mut(queue.pong) else {
+            self.add(queue, Link { bytes, at: 0, end, objects: 1, load: Load::Pong, next: NONE });
+            queue.pong = queue.last;
+            return;
+        };
+        let before = link.len();
+        (link.bytes, link.end) = (bytes, end);
+        queue.bytes = queue.bytes - before + end;
+        self.bytes = self.bytes - u64::from(before) + u64::from(end);
     }
 
     /// Queues a range of a slab.
@@ -223,6 +246,9 @@ impl Links {
         self.bytes -= taken as u64;
         queue.bytes -= taken as u32;
         while taken > 0 {
+            if queue.pong == queue.first {
+                queue.pong = NONE;
+            }
             let link = self.get_mut(queue.first).expect("no more was taken than was there");
             let whole = link.len() as usize;
             if taken < whole {
@@ -400,10 +426,34 @@ mod tests {
     }
 
     #[test]
+    fn of_many_pings_only_the_newest_is_answered() {
+        let (mut links, mut queue) = (Links::new(), Queue::default());
+        for pong in [&b"one;"[..], b"second;", b"3;"] {
+            links.pong(&mut queue, |out| out.extend_from_slice(pong));
+        }
+        links.reply(&mut queue, |out| out.extend_from_slice(b"ok;"));
+        links.pong(&mut queue, |out| out.extend_from_slice(b"four;"));
+        assert_eq!((queue.bytes(), queue.objects(), links.bytes()), (8, 2, 8));
+        // Half of it is sent, so it goes to its end and the next one stands behind.
+        assert_eq!(taken(&mut links, &mut queue, 2), "fo");
+        links.pong(&mut queue, |out| out.extend_from_slice(b"five;"));
+        links.pong(&mut queue, |out| out.extend_from_slice(b"six;"));
+        assert_eq!(taken(&mut links, &mut queue, 99), "ur;ok;six;");
+        assert_eq!((queue.bytes(), queue.objects(), links.bytes()), (0, 0, 0));
+        // Its place in the pool is another one's by now.
+        links.signal(&mut queue, &Arc::from(b"sig;".as_slice()));
+        links.pong(&mut queue, |out| out.extend_from_slice(b"7;"));
+        links.drop_load(&mut queue, Load::Signal);
+        links.pong(&mut queue, |out| out.extend_from_slice(b"8;"));
+        assert_eq!(taken(&mut links, &mut queue, 99), "8;");
+    }
+
+    #[test]
     fn a_cleared_queue_holds_nothing() {
         let (mut links, mut queue) = (Links::new(), Queue::default());
         let events = slab(&["one"]);
         links.events(&mut queue, 7, &events, 0..5, 1);
+        links.pong(&mut queue, |out| out.extend_from_slice(b"pong"));
         links.reply(&mut queue, |out| out.extend_from_slice(b"ok"));
         links.clear(&mut queue);
         assert!(queue.is_empty());

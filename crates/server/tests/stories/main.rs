@@ -9,6 +9,7 @@ mod counts;
 mod disks;
 mod drains;
 mod frames;
+mod harm;
 mod kills;
 mod knocks;
 #[cfg(feature = "planted-faults")]

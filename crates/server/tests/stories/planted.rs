@@ -1,17 +1,14 @@
 //! Planted faults: the trials notice when the server is wrong on purpose.
 
-use std::path::PathBuf;
-
-use tertulia_proof::chance::seed;
-use tertulia_proof::stage::{Scale, Stage};
+use tertulia_proof::stage::Stage;
 use tertulia_proof::trial::planted::{FAULTS, notice};
+
+use crate::trials::stage;
 
 /// Everyone who should notice this fault does.
 #[track_caller]
 fn is_noticed(fault: &str) {
-    let server = PathBuf::from(env!("CARGO_BIN_EXE_tertulia"));
-    let (planted, shown) = (Some(server.clone()), Box::new(|_: &str| ()));
-    let stage = Stage { server, scale: Scale::Short, seed: seed(), fault: None, planted, shown };
+    let stage = Stage { planted: Some(stage().server), ..stage() };
     let known: Vec<_> = FAULTS.iter().filter(|planted| planted.fault == fault).collect();
     assert!(!known.is_empty(), "{fault} is not planted anywhere");
     for planted in known {
@@ -38,4 +35,9 @@ fn a_dropped_row_is_noticed() {
 #[test]
 fn a_double_delivery_is_noticed() {
     is_noticed("double-delivery");
+}
+
+#[test]
+fn a_kick_that_is_not_carried_out_is_noticed() {
+    is_noticed("skip-kick");
 }

@@ -6,16 +6,20 @@ use tertulia_proof::chance::seed;
 use tertulia_proof::report::Trial;
 use tertulia_proof::stage::{Scale, Stage};
 use tertulia_proof::trial::{
-    acks, calls, clocks, drains, flips, full_disk, hot_room, kicks, lane, locked, power, resumes,
+    acks, attacks, calls, clocks, drains, flips, full_disk, hot_room, kicks, lane, locked, power,
+    resumes,
 };
+
+/// The short form, on the server of this build.
+pub(crate) fn stage() -> Stage {
+    let server = PathBuf::from(env!("CARGO_BIN_EXE_tertulia"));
+    let shown = Box::new(|_: &str| ());
+    Stage { server, scale: Scale::Short, seed: seed(), fault: None, planted: None, shown }
+}
 
 #[track_caller]
 fn holds(trial: &Trial) {
-    let server = PathBuf::from(env!("CARGO_BIN_EXE_tertulia"));
-    let shown = Box::new(|_: &str| ());
-    let stage =
-        Stage { server, scale: Scale::Short, seed: seed(), fault: None, planted: None, shown };
-    let report = trial.report(&stage);
+    let report = trial.report(&stage());
     eprintln!("{}", report.line(trial));
     assert_eq!(report.wrongs(), Vec::<String>::new());
 }
@@ -68,6 +72,11 @@ fn t18_a_server_that_is_told_to_go_keeps_its_word() {
 #[test]
 fn t20_who_was_removed_hears_nothing_after() {
     holds(&kicks::TRIAL);
+}
+
+#[test]
+fn t21_attacks_do_no_harm() {
+    holds(&attacks::TRIAL);
 }
 
 #[test]

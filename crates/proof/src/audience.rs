@@ -1,4 +1,4 @@
-//! Crowd: many connections, heard by one thread, and how each of them ends.
+//! Audience: many connections, heard by one thread, and how each of them ends.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// Connections that only listen.
 #[derive(Default)]
-pub struct Crowd {
+pub struct Audience {
     seats: Vec<Seat>,
 }
 
@@ -32,7 +32,7 @@ pub struct Seat {
     pub wrongs: Vec<String>,
 }
 
-impl Crowd {
+impl Audience {
     /// One more, who has heard its room up to `base`.
     pub fn take(&mut self, client: Client, base: u64) {
         let ended = Ended { bye: None, close: None };
@@ -119,7 +119,7 @@ impl Seat {
 }
 
 /// The time between the first and the last close frame.
-pub fn spread(crowd: &Crowd) -> Duration {
-    let times = || crowd.seats.iter().filter_map(|seat| seat.closed_at);
+pub fn spread(audience: &Audience) -> Duration {
+    let times = || audience.seats.iter().filter_map(|seat| seat.closed_at);
     times().max().zip(times().min()).map_or(Duration::ZERO, |(last, first)| last - first)
 }

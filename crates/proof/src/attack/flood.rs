@@ -1,0 +1,99 @@
+//! Flood: control frames by the hundred thousand. (A12)
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
+use super::wire::{answers, frame, next_frame};
+use super::{Attack, Field, PLAIN};
+use crate::client::{Client, Heard};
+use crate::process::MIB;
+use crate::server::PATIENCE;
+
+/// The rows.
+pub const ROWS: &[Attack] = &[Attack {
+    id: "A12",
+    title: "pings that nobody reads, pongs",
+    ground: &PLAIN,
+    run: pings_and_pongs,
+}];
+
+/// The kernel's buffer of whoever does not read: little, so that the server's side fills up, too.
+const RECEIVE_BYTES: usize = 4096;
+
+/// What waits in the server for one connection that only pings: one answer, and the memory around it.
+const WAITING_BYTES_MAX: u64 = 64 * 1024;
+
+fn pings_and_pongs(field: &Field) {
+    let many = field.stage.scale(20_000, 100_000, 100_000);
+    pings(field, many);
+    let mut client = field.mallory();
+    put_all(&mut client, &frame(0x8a, &[b'x'; 125]).repeat(many));
+    field.expect(answers(&mut client), || format!("{many} pongs ended a connection"));
+    pongs_are_no_hello(field);
+}
+
+/// The one who pings is owed the newest answer, however many pings there were. (RFC 6455, 5.5.3)
+fn pings(field: &Field, many: usize) {
+    let mut client = field.mallory();
+    set_socket_recv_buffer_size(&client.stream, RECEIVE_BYTES).expect("a small buffer");
+    let mut pings = Vec::new();
+    for n in 0..many {
+        let mut payload = format!("{n:08}").into_bytes();
+        payload.resize(125, b'x');
+        pings.extend(frame(0x89, &payload));
+    }
+    let ((), grown) = field.server.grown_while(|| put_all(&mut client, &pings));
+    field.expect(grown < MIB, || format!("{many} pings grew memory by {grown} bytes"));
+    let waiting = field.server.metric("tertulia_outbound_bytes");
+    field.expect(waiting <= WAITING_BYTES_MAX, || {
+        format!("{waiting} bytes wait for who does not read")
+    });
+    // Each answer is newer than the one before, and the last one is the last.
+    let newest = format!("{:08}", many - 1).into_bytes();
+    let (mut last, mut pongs) = (Vec::new(), 0);
+    while last != newest {
+        match next_frame(&mut client) {
+            Ok((0x8a, payload)) if payload.len() == 125 && payload[..8] > last[..] => {
+                last = payload[..8].to_vec();
+                pongs += 1;
+            }
+            other => {
+                let told = String::from_utf8_lossy(&last);
+                let what = format!("{pongs} of {many} pings answered up to {told}, then {other:?}");
+                return field.expect(false, || what);
+            }
+        }
+    }
+    field.expect(answers(&mut client), || "a connection is of no use after its pings".to_owned());
+}
+
+/// Takes as long as the server needs to read it.
+fn put_all(client: &mut Client, bytes: &[u8]) {
+    client.stream.write_all(bytes).expect("the server goes on reading");
+}
+
+/// Whoever only shows signs of life still has to say hello in time.
+fn pongs_are_no_hello(field: &Field) {
+    let signs = [frame(0x8a, b""), frame(0x89, b""), frame(0x8a, b"alive")].concat();
+    let from = Instant::now();
+    let mut stranger = field.stranger();
+    loop {
+        stranger.put(&signs);
+        match stranger.hear_by(Instant::now() + Duration::from_millis(100)) {
+            None if from.elapsed() < field.hello_within() + PATIENCE => {}
+            None => return field.expect(false, || "pongs put off the hello".to_owned()),
+            Some(Heard::Line(bye)) => {
+                let took = from.elapsed();
+                let is_so =
+                    bye.contains(r#""code":4002"#) && took < field.hello_within() + field.leeway();
+                field.expect(is_so, || format!("pongs instead of hello: {bye} after {took:?}"));
+                return field.expect_end("pongs instead of hello", &mut stranger, 4002);
+            }
+            Some(other) => {
+                return field.expect(false, || format!("pongs instead of hello: {other:?}"));
+            }
+        }
+    }
+}
