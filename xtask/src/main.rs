@@ -3,6 +3,7 @@
 //! Never: builds or tests anything by itself. It runs what the Makefile and cargo already know, in order,
 //! and says what came of it.
 
+mod conformance;
 mod deny;
 mod generate;
 mod run;
@@ -17,6 +18,8 @@ cargo xtask tidy            check the rules of the house, and that what is gener
 cargo xtask gen [--check]   write what is generated (or say what is out of date)
 cargo xtask tools           install what the tests need and is missing
 cargo xtask deny            judge the dependencies
+cargo xtask conformance [--keep]
+                            judge the WebSocket by cases of others (or keep the verdicts)
 cargo xtask steps STEP…     run targets of the Makefile one by one and sum them up
 ";
 
@@ -29,6 +32,8 @@ fn main() -> ExitCode {
         ["gen", "--check"] => generate::check(),
         ["tools"] => tools::run(),
         ["deny"] => deny::run(),
+        ["conformance"] => conformance::run(false),
+        ["conformance", "--keep"] => conformance::run(true),
         ["steps", names @ ..] if !names.is_empty() => steps::run(names),
         _ => {
             eprint!("{USAGE}");

@@ -12,6 +12,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("git --version", "git"),
     ("chromium --version", "chromium"), // the page's tests
     ("strace -V", "strace"),            // a disk that fails
+    ("python3 -m ensurepip --version", "python3-venv"), // the WebSocket test suite
 ];
 
 /// The oldest that has the test runner and the sockets that the page's tests use; Debian's own is older.
@@ -20,15 +21,25 @@ const NODE_MAJOR: u32 = 20;
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
 
+/// Runs the Autobahn cases; the package of those who wrote them is for Python 2.
+const SUITE: &str = "kosoku==0.1.0";
+
 /// Where `cargo-deny` stands after [`run`].
 pub(crate) fn deny() -> PathBuf {
     root().join("target/tools/bin/cargo-deny")
 }
 
+/// Where the programs of the WebSocket test suite stand after [`run`].
+pub(crate) fn suite(program: &str) -> PathBuf {
+    root().join("target/autobahn/bin").join(program)
+}
+
 /// Installs what is missing; every one that cannot be had is named.
 pub(crate) fn run() -> Done {
-    let mut missing: Vec<String> =
-        [packages(), node(), nextest(), cargo_deny()].into_iter().filter_map(Result::err).collect();
+    let mut missing: Vec<String> = [packages(), node(), nextest(), cargo_deny(), cases()]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -93,6 +104,19 @@ fn cargo_deny() -> Done {
         "cargo install --locked --debug --config profile.dev.debug=0 --root target/tools \
          --target-dir target/tools-build cargo-deny@{DENY}"
     ))
+}
+
+/// Into an environment of its own, since Debian's belongs to the system.
+fn cases() -> Done {
+    let pip = suite("pip").display().to_string();
+    let there = || version(&format!("{pip} freeze")).is_some_and(|there| there == SUITE);
+    if there() {
+        println!("{SUITE}");
+        return Ok(());
+    }
+    show("python3 -m venv --clear target/autobahn")?;
+    show(&format!("{pip} install -q --disable-pip-version-check {SUITE}"))?;
+    if there() { Ok(()) } else { Err(format!("{SUITE}: not in {pip} though it was installed")) }
 }
 
 /// Whether `call` answers; its version is shown.
