@@ -5,6 +5,9 @@ XTASK := cargo run --quiet --locked --package xtask --
 # What `make test` does, in this order; each is a target of its own below.
 STEPS := tools fmt clippy tidy deny units doctests conformance faults web crowds
 
+# How long each target of `make fuzz` runs.
+FUZZ_SECONDS := 60
+
 # How long each scenario of `make load` sends.
 LOAD_SECONDS := 60
 
@@ -28,6 +31,9 @@ load: ## Four crowds against a server of their own, a minute each
 	for crowd in one-room many-rooms slow-client reconnect; do \
 		target/release/tertulia-load $$crowd --seconds $(LOAD_SECONDS) || exit 1; \
 	done
+
+fuzz: ## Look for bytes that break what has to hold for any, a minute each
+	@$(XTASK) fuzz $(FUZZ_SECONDS)
 
 gen: ## Write the pages that the program itself knows best
 	@$(XTASK) gen
@@ -83,4 +89,4 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci
 	@touch $@
 
-.PHONY: help run dev check test load gen tools fmt clippy tidy deny units doctests conformance faults web crowds clean
+.PHONY: help run dev check test load fuzz gen tools fmt clippy tidy deny units doctests conformance faults web crowds clean

@@ -5,6 +5,7 @@
 
 mod conformance;
 mod deny;
+mod fuzz;
 mod generate;
 mod run;
 mod steps;
@@ -20,6 +21,10 @@ cargo xtask tools           install what the tests need and is missing
 cargo xtask deny            judge the dependencies
 cargo xtask conformance [--keep]
                             judge the WebSocket by cases of others (or keep the verdicts)
+cargo xtask fuzz SECONDS     look for bytes that break what has to hold, so long for each target
+cargo xtask fuzz --keep     keep in fuzz/corpus what was found worth it
+cargo xtask fuzz --tell FILE
+                            an input as a line of fuzz/corpus
 cargo xtask steps STEP…     run targets of the Makefile one by one and sum them up
 ";
 
@@ -34,6 +39,12 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(),
         ["conformance"] => conformance::run(false),
         ["conformance", "--keep"] => conformance::run(true),
+        ["fuzz", "--keep"] => fuzz::keep(),
+        ["fuzz", "--tell", path] => fuzz::tell(path),
+        ["fuzz", seconds] => seconds
+            .parse()
+            .map_err(|error| format!("{seconds}: no number of seconds: {error}"))
+            .and_then(fuzz::run),
         ["steps", names @ ..] if !names.is_empty() => steps::run(names),
         _ => {
             eprint!("{USAGE}");

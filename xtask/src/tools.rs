@@ -20,13 +20,14 @@ const NODE_MAJOR: u32 = 20;
 
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
+const FUZZ: &str = "0.13.2";
 
 /// Runs the Autobahn cases; the package of those who wrote them is for Python 2.
 const SUITE: &str = "kosoku==0.1.0";
 
-/// Where `cargo-deny` stands after [`run`].
-pub(crate) fn deny() -> PathBuf {
-    root().join("target/tools/bin/cargo-deny")
+/// Where a program of the project's own choice stands once it is installed.
+pub(crate) fn installed(name: &str) -> PathBuf {
+    root().join("target/tools/bin").join(name)
 }
 
 /// Where the programs of the WebSocket test suite stand after [`run`].
@@ -92,17 +93,26 @@ fn nextest() -> Done {
     show(&format!("cargo install --locked cargo-nextest@{NEXTEST}"))
 }
 
+fn cargo_deny() -> Done {
+    own("cargo-deny", DENY)
+}
+
+/// For `make fuzz` alone: no test needs it.
+pub(crate) fn fuzz() -> Done {
+    own("cargo-fuzz", FUZZ)
+}
+
 /// Its own build folder, so that another version of it is not built from nothing; without optimisation, since
 /// it runs for a second and takes twice the time to build otherwise.
-fn cargo_deny() -> Done {
-    let there = version(&format!("{} --version", deny().display()));
-    if there.is_some_and(|there| there == format!("cargo-deny {DENY}")) {
-        println!("cargo-deny {DENY}");
+fn own(name: &str, wanted: &str) -> Done {
+    let there = version(&format!("{} --version", installed(name).display()));
+    if there.is_some_and(|there| there == format!("{name} {wanted}")) {
+        println!("{name} {wanted}");
         return Ok(());
     }
     show(&format!(
         "cargo install --locked --debug --config profile.dev.debug=0 --root target/tools \
-         --target-dir target/tools-build cargo-deny@{DENY}"
+         --target-dir target/tools-build {name}@{wanted}"
     ))
 }
 
