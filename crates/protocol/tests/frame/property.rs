@@ -38,7 +38,7 @@ pub(crate) fn however_cut(side: Side, wire: &[u8], limit: usize, sizes: &[usize]
         let mut heard = Vec::new();
         for piece in pieces(wire, sizes) {
             heard.extend(hear(&mut decoder, [piece], limit));
-            let most = BOX_BYTES_MAX + limit.max(HEADER_BYTES_MAX) + CONTROL_BYTES_MAX;
+            let most = BOX_BYTES_MAX + limit + HEADER_BYTES_MAX + CONTROL_BYTES_MAX;
             let held = decoder.held_bytes();
             assert!(held <= most, "{held} bytes held, the limit is {limit}");
         }
