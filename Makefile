@@ -3,7 +3,10 @@
 XTASK := cargo run --quiet --locked --package xtask --
 
 # What `make test` does, in this order; each is a target of its own below.
-STEPS := tools fmt clippy tidy deny units doctests faults web crowds
+STEPS := tools fmt clippy tidy deny units doctests conformance faults web crowds
+
+# How long each target of `make fuzz` runs.
+FUZZ_SECONDS := 60
 
 # How long each scenario of `make load` sends.
 LOAD_SECONDS := 60
@@ -42,6 +45,9 @@ soak: tools ## Every trial in its long form, under an hour; SCALE=long for more
 publish: ## Write the figures of the last soak into docs/reliability.md and README.md
 	@$(XTASK) publish
 
+fuzz: ## Look for bytes that break what has to hold for any, a minute each
+	@$(XTASK) fuzz $(FUZZ_SECONDS)
+
 gen: ## Write the pages that the program itself knows best
 	@$(XTASK) gen
 
@@ -67,6 +73,11 @@ units: ## The tests in Rust, golden vectors and stories among them
 doctests: ## The examples in the documentation
 	cargo test --locked --workspace --doc
 
+conformance: ## Others judge the WebSocket: the Autobahn cases, and none may change
+	CARGO_BUILD_BUILD_DIR=$${CARGO_BUILD_BUILD_DIR:-$(CURDIR)/target} cargo build --locked --bin tertulia \
+		--features tertulia-server/conformance --target-dir target/conformance
+	@$(XTASK) conformance
+
 faults: ## Servers that are wrong on purpose; the stories have to notice
 	cargo nextest run --locked --workspace --features tertulia-server/planted-faults --test stories planted::
 
@@ -91,4 +102,4 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci
 	@touch $@
 
-.PHONY: help run dev check test load soak publish gen tools fmt clippy tidy deny units doctests faults web crowds clean
+.PHONY: help run dev check test load soak publish fuzz gen tools fmt clippy tidy deny units doctests conformance faults web crowds clean

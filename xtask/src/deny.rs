@@ -11,7 +11,7 @@ const FETCH_SECONDS: u32 = 120;
 
 /// Checks bans, licences and sources, and advisories where their data can be had.
 pub(crate) fn run() -> Done {
-    let deny = tools::deny();
+    let deny = tools::installed("cargo-deny");
     if !deny.exists() {
         return Err(format!("{} is not there; `make tools` installs it", deny.display()));
     }

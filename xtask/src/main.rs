@@ -3,7 +3,9 @@
 //! Never: builds or tests anything by itself. It runs what the Makefile and cargo already know, in order,
 //! and says what came of it.
 
+mod conformance;
 mod deny;
+mod fuzz;
 mod generate;
 mod publish;
 mod run;
@@ -19,6 +21,12 @@ cargo xtask gen [--check]   write what is generated (or say what is out of date)
 cargo xtask tools           install what the tests need and is missing
 cargo xtask deny            judge the dependencies
 cargo xtask publish         write the figures of the last soak into the pages that show them
+cargo xtask conformance [--keep]
+                            judge the WebSocket by cases of others (or keep the verdicts)
+cargo xtask fuzz SECONDS     look for bytes that break what has to hold, so long for each target
+cargo xtask fuzz --keep     keep in fuzz/corpus what was found worth it
+cargo xtask fuzz --tell FILE
+                            an input as a line of fuzz/corpus
 cargo xtask steps STEP…     run targets of the Makefile one by one and sum them up
 ";
 
@@ -32,6 +40,14 @@ fn main() -> ExitCode {
         ["publish"] => publish::run(),
         ["tools"] => tools::run(),
         ["deny"] => deny::run(),
+        ["conformance"] => conformance::run(false),
+        ["conformance", "--keep"] => conformance::run(true),
+        ["fuzz", "--keep"] => fuzz::keep(),
+        ["fuzz", "--tell", path] => fuzz::tell(path),
+        ["fuzz", seconds] => seconds
+            .parse()
+            .map_err(|error| format!("{seconds}: no number of seconds: {error}"))
+            .and_then(fuzz::run),
         ["steps", names @ ..] if !names.is_empty() => steps::run(names),
         _ => {
             eprint!("{USAGE}");

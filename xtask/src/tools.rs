@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3 --version", "python3"),   // a database that another process has locked
     ("faketime --version", "faketime"), // a clock that jumps
     ("ip -V", "iproute2"),              // a network that fails
+    ("python3 -m ensurepip --version", "python3-venv"), // the WebSocket test suite
 ];
 
 /// The oldest that has the test runner and the sockets that the page's tests use; Debian's own is older.
@@ -22,16 +23,27 @@ const NODE_MAJOR: u32 = 20;
 
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
+const FUZZ: &str = "0.13.2";
 
-/// Where `cargo-deny` stands after [`run`].
-pub(crate) fn deny() -> PathBuf {
-    root().join("target/tools/bin/cargo-deny")
+/// Runs the Autobahn cases; the package of those who wrote them is for Python 2.
+const SUITE: &str = "kosoku==0.1.0";
+
+/// Where a program of the project's own choice stands once it is installed.
+pub(crate) fn installed(name: &str) -> PathBuf {
+    root().join("target/tools/bin").join(name)
+}
+
+/// Where the programs of the WebSocket test suite stand after [`run`].
+pub(crate) fn suite(program: &str) -> PathBuf {
+    root().join("target/autobahn/bin").join(program)
 }
 
 /// Installs what is missing; every one that cannot be had is named.
 pub(crate) fn run() -> Done {
-    let mut missing: Vec<String> =
-        [packages(), node(), nextest(), cargo_deny()].into_iter().filter_map(Result::err).collect();
+    let mut missing: Vec<String> = [packages(), node(), nextest(), cargo_deny(), cases()]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -84,18 +96,40 @@ fn nextest() -> Done {
     show(&format!("cargo install --locked cargo-nextest@{NEXTEST}"))
 }
 
+fn cargo_deny() -> Done {
+    own("cargo-deny", DENY)
+}
+
+/// For `make fuzz` alone: no test needs it.
+pub(crate) fn fuzz() -> Done {
+    own("cargo-fuzz", FUZZ)
+}
+
 /// Its own build folder, so that another version of it is not built from nothing; without optimisation, since
 /// it runs for a second and takes twice the time to build otherwise.
-fn cargo_deny() -> Done {
-    let there = version(&format!("{} --version", deny().display()));
-    if there.is_some_and(|there| there == format!("cargo-deny {DENY}")) {
-        println!("cargo-deny {DENY}");
+fn own(name: &str, wanted: &str) -> Done {
+    let there = version(&format!("{} --version", installed(name).display()));
+    if there.is_some_and(|there| there == format!("{name} {wanted}")) {
+        println!("{name} {wanted}");
         return Ok(());
     }
     show(&format!(
         "cargo install --locked --debug --config profile.dev.debug=0 --root target/tools \
-         --target-dir target/tools-build cargo-deny@{DENY}"
+         --target-dir target/tools-build {name}@{wanted}"
     ))
+}
+
+/// Into an environment of its own, since Debian's belongs to the system.
+fn cases() -> Done {
+    let pip = suite("pip").display().to_string();
+    let there = || version(&format!("{pip} freeze")).is_some_and(|there| there == SUITE);
+    if there() {
+        println!("{SUITE}");
+        return Ok(());
+    }
+    show("python3 -m venv --clear target/autobahn")?;
+    show(&format!("{pip} install -q --disable-pip-version-check {SUITE}"))?;
+    if there() { Ok(()) } else { Err(format!("{SUITE}: not in {pip} though it was installed")) }
 }
 
 /// Whether `call` answers; its version is shown.

@@ -20,7 +20,7 @@ pub(crate) fn public(app: &App) -> Router {
         .merge(health())
         .merge(page::routes())
         .merge(api::routes())
-        .route("/v1/ws", get(upgrade::upgrade))
+        .route(upgrade::PATH, get(upgrade::upgrade))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(cors(app))

@@ -71,6 +71,9 @@ fn run(config: Config, accept_loss: bool) -> Result<(), Failure> {
     if cfg!(feature = "planted-faults") {
         warn!("this build can be told to be wrong: it is for tests and serves nobody");
     }
+    if cfg!(feature = "conformance") {
+        warn!("this build says back what it hears: it is for tests and serves nobody");
+    }
     let ended = runtime.block_on(server.live(public, internal));
     runtime.shutdown_timeout(Duration::from_secs(1));
     drop(directory);

@@ -25,6 +25,10 @@ use crate::guests::Bound;
 use crate::problem::Problem;
 use crate::state::App;
 
+/// Where it stands. A build that only echoes is not to be taken for a server.
+pub(crate) const PATH: &str =
+    if cfg!(feature = "conformance") { "/conformance/echo" } else { "/v1/ws" };
+
 /// What is spoken.
 const SUBPROTOCOL: &str = "tertulia.v1";
 
@@ -34,7 +38,7 @@ const VERSION: &str = "13";
 /// Makes the answer to a key one that only a WebSocket server gives (RFC 6455, 1.3).
 const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// `GET /v1/ws`.
+/// `GET` of [`PATH`].
 pub(crate) async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     match accept(&app, &mut request) {
         Ok((response, slot, bearer)) => {

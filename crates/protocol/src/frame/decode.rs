@@ -12,6 +12,9 @@ use super::header::{self, Begun, Frame, Rules};
 use super::unmask::{turned, unmask};
 use super::{Message, Opcode, Side, Violation};
 
+/// The longest header: two bytes, a length of eight, a mask.
+const HEADER_BYTES_MAX: usize = 14;
+
 /// Bytes that have arrived and are not yet understood. Decoding unmasks them in place.
 pub struct Input<'b> {
     rest: &'b mut [u8],
@@ -172,6 +175,10 @@ impl Decoder {
         }
         while let Some([byte]) = input.take(1) {
             let held = self.held.get_or_insert_default();
+            if held.bytes.len() == held.bytes.capacity() {
+                // A push alone would double what is there, past where the message must end.
+                held.bytes.reserve_exact(HEADER_BYTES_MAX);
+            }
             held.bytes.push(*byte);
             if let Some((frame, _)) = header::read(held.tail(), &rules)? {
                 held.drop_tail();

@@ -40,7 +40,7 @@ pub(super) struct Begun {
     /// Text or binary.
     pub(super) opcode: Opcode,
     /// Frames so far, empty ones and the present one counted.
-    pub(super) fragments: u16,
+    pub(super) fragments: u32,
     /// Payload gathered from the frames that are over.
     pub(super) bytes: usize,
     /// How much of it is known to be UTF-8; stays 0 for binary.

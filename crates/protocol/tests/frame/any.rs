@@ -1,14 +1,13 @@
 //! Any sequence of messages, cut anywhere, is heard the same.
 
 use proptest::prelude::*;
-use tertulia_protocol::frame::{
-    CONTROL_BYTES_MAX, Decoder, Opcode, Side, put_close, put_masked, put_text,
-};
+use tertulia_protocol::frame::{CONTROL_BYTES_MAX, Opcode, Side, put_close, put_masked, put_text};
 
 use crate::hear::{
-    BINARY_BEGINS, BOX_BYTES_MAX, Heard, LAST, MORE, PING, PONG, ROOMY, TEXT_BEGINS, frame, hear,
-    hear_any_way,
+    BINARY_BEGINS, Heard, LAST, MORE, PING, PONG, ROOMY, TEXT_BEGINS, frame, hear_any_way,
 };
+use crate::kept;
+use crate::property::{self, however_cut};
 
 /// What one peer says at one time: a message in the fragments it is cut into, with pings between them.
 #[derive(Clone, Debug)]
@@ -79,18 +78,9 @@ fn put_on_wire(all: &[Said]) -> (Vec<u8>, Vec<Heard>) {
     (wire, heard)
 }
 
-/// `bytes` in pieces of these sizes, taken in turn.
-fn pieces<'b>(mut bytes: &'b [u8], sizes: &[usize]) -> Vec<&'b [u8]> {
-    let mut pieces = Vec::new();
-    for size in sizes.iter().cycle() {
-        if bytes.is_empty() {
-            break;
-        }
-        let (piece, rest) = bytes.split_at((*size).min(bytes.len()));
-        pieces.push(piece);
-        bytes = rest;
-    }
-    pieces
+#[test]
+fn any_bytes_as_frames() {
+    kept::check("frames", property::check);
 }
 
 proptest! {
@@ -100,11 +90,7 @@ proptest! {
         sizes in prop::collection::vec(1..200_usize, 1..20),
     ) {
         let (wire, expected) = put_on_wire(&all);
-        let mut decoder = Decoder::new(Side::Server);
-        prop_assert_eq!(&hear(&mut decoder, [&wire[..]], ROOMY), &expected);
-        prop_assert_eq!(decoder.held_bytes(), 0);
-        prop_assert_eq!(&hear(&mut decoder, pieces(&wire, &sizes), ROOMY), &expected);
-        prop_assert_eq!(decoder.held_bytes(), 0);
+        prop_assert_eq!(however_cut(Side::Server, &wire, ROOMY, &sizes), expected);
     }
 
     #[test]
@@ -119,11 +105,7 @@ proptest! {
             let place = place.index(wire.len());
             wire[place] = byte;
         }
-        let whole = hear(&mut Decoder::new(Side::Server), [&wire[..]], limit);
-        let mut decoder = Decoder::new(Side::Server);
-        prop_assert_eq!(hear(&mut decoder, pieces(&wire, &sizes), limit), whole);
-        let most = BOX_BYTES_MAX + limit.max(14) + CONTROL_BYTES_MAX;
-        prop_assert!(decoder.held_bytes() <= most, "{} bytes held", decoder.held_bytes());
+        however_cut(Side::Server, &wire, limit, &sizes);
     }
 
     #[test]
@@ -132,8 +114,7 @@ proptest! {
         sizes in prop::collection::vec(1..40_usize, 1..20),
     ) {
         for side in [Side::Server, Side::Client] {
-            let whole = hear(&mut Decoder::new(side), [&bytes[..]], 300);
-            prop_assert_eq!(hear(&mut Decoder::new(side), pieces(&bytes, &sizes), 300), whole);
+            however_cut(side, &bytes, 300, &sizes);
         }
     }
 

@@ -1,14 +1,8 @@
 //! Frames by hand, and what a decoder hears of them.
 
-use tertulia_protocol::frame::{Decoder, Input, Message, Side, Violation};
+use tertulia_protocol::frame::{Decoder, Side};
 
-/// Longer than any message that is meant to be heard here.
-pub(crate) const ROOMY: usize = 1 << 20;
-
-/// What the box for a half received message may take besides its bytes.
-pub(crate) const BOX_BYTES_MAX: usize = 128;
-
-pub(crate) const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+pub(crate) use crate::property::{BOX_BYTES_MAX, Heard, MASK, ROOMY, hear};
 
 // First bytes: FIN and opcode.
 pub(crate) const TEXT: u8 = 0x81;
@@ -59,29 +53,6 @@ pub(crate) fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     frame(CLOSE, [&code.to_be_bytes(), reason.as_ref()].concat())
 }
 
-/// What came of some bytes: messages that outlive their input, and what ended the connection.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Heard {
-    Text(String),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>, String),
-    Refused(Violation),
-}
-
-impl From<Message<'_>> for Heard {
-    fn from(message: Message<'_>) -> Heard {
-        match message {
-            Message::Text(text) => Heard::Text(text.to_owned()),
-            Message::Binary(bytes) => Heard::Binary(bytes.to_vec()),
-            Message::Ping(payload) => Heard::Ping(payload.to_vec()),
-            Message::Pong(payload) => Heard::Pong(payload.to_vec()),
-            Message::Close { code, reason } => Heard::Close(code, reason.to_owned()),
-        }
-    }
-}
-
 /// In a word or two, for tables: `text Hello`, `binary 3`, `close 1000 bye`, `refused 1002`.
 pub(crate) fn word(heard: &Heard) -> String {
     let line = match heard {
@@ -95,28 +66,6 @@ pub(crate) fn word(heard: &Heard) -> String {
         Heard::Refused(violation) => format!("refused {}", violation.close_code()),
     };
     line.trim_end().to_owned()
-}
-
-/// Hears one piece after the other; a piece is an input of its own.
-pub(crate) fn hear<'p>(
-    decoder: &mut Decoder,
-    pieces: impl IntoIterator<Item = &'p [u8]>,
-    limit: usize,
-) -> Vec<Heard> {
-    let mut heard = Vec::new();
-    for piece in pieces {
-        let mut piece = piece.to_vec();
-        let mut input = Input::new(&mut piece);
-        loop {
-            match decoder.next(&mut input, limit) {
-                Ok(Some(message)) => heard.push(Heard::from(message)),
-                Ok(None) => break,
-                Err(violation) => heard.push(Heard::Refused(violation)),
-            }
-        }
-        assert!(input.is_empty(), "None comes only when the input is used up");
-    }
-    heard
 }
 
 /// What comes of `bytes`, the same however they are cut, and nothing is held where nothing is half received.

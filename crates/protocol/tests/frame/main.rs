@@ -7,5 +7,8 @@ mod any;
 mod bad;
 mod cost;
 mod hear;
+#[path = "../../../../fuzz/kept.rs"]
+mod kept;
+mod property;
 mod whole;
 mod writing;

@@ -210,7 +210,7 @@ fn fragments_out_of_order_close_1002() {
 
 #[test]
 fn a_message_may_come_in_1024_fragments_and_no_more_closes_1008() {
-    let most = usize::from(FRAGMENTS_MAX);
+    let most = FRAGMENTS_MAX as usize;
     for payload in ["", "x"] {
         let mut frames = vec![frame(TEXT_BEGINS, payload)];
         frames.resize(most - 1, frame(MORE, payload));

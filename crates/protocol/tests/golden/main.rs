@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod commands;
+#[path = "../properties/meaning.rs"]
+mod meaning;
 mod objects;
 
 use std::collections::BTreeSet;

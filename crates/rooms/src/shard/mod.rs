@@ -12,6 +12,8 @@ mod close;
 mod commands;
 mod connection;
 mod deliver;
+#[cfg(feature = "conformance")]
+mod echo;
 mod hand;
 mod hello;
 mod inbox;

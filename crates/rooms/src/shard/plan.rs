@@ -68,7 +68,9 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tertulia_protocol::command::Position;
+    use tertulia_protocol::limits::INTEGER_MAX;
     use tertulia_protocol::{Epoch, RoomId, RoomKind};
     use tertulia_store::{Head, RoomNo};
 
@@ -79,6 +81,22 @@ mod tests {
     /// A room whose log holds `first` to `head`, and a client that has everything up to `seq` of epoch
     /// `e7`. Says what it gets: what is replayed, if the bytes allow, and which flags.
     fn check(log: (Seq, Seq), from: Option<(&str, Seq)>, page: u64, jump: u64, expected: &str) {
+        let plan = planned(log, from, page, jump);
+        let mut got = format!("{}..{}", plan.base, plan.want);
+        let attached = plan.attached(plan.want);
+        for (flag, word) in
+            [(attached.reset, " reset"), (attached.hole, " hole"), (attached.more, " more")]
+        {
+            got.push_str(if flag { word } else { "" });
+        }
+        let (first, head) = log;
+        assert_eq!(
+            got, expected,
+            "log {first}..{head}, client at {from:?}, page {page}, jump {jump}"
+        );
+    }
+
+    fn planned(log: (Seq, Seq), from: Option<(&str, Seq)>, page: u64, jump: u64) -> Plan {
         let (first, head) = log;
         let epoch = |text| Epoch::parse(text).unwrap();
         let view = View {
@@ -93,18 +111,41 @@ mod tests {
         let version = cache.version(&room);
         let sub = Sub { room, from, page: Some(page), jump: Some(jump) };
         let allowed = Allowed { view, role: Role::Member, version };
-        let plan = Plan::of(&sub, &allowed, &limits::for_tests());
-        let mut got = format!("{}..{}", plan.base, plan.want);
-        let attached = plan.attached(plan.want);
-        for (flag, word) in
-            [(attached.reset, " reset"), (attached.hole, " hole"), (attached.more, " more")]
-        {
-            got.push_str(if flag { word } else { "" });
+        Plan::of(&sub, &allowed, &limits::for_tests())
+    }
+
+    /// Mostly close together, where the cases meet; now and then as large as they get.
+    fn seq() -> impl Strategy<Value = Seq> {
+        prop_oneof![8 => 0..40_u64, 1 => 0..=INTEGER_MAX, 1 => INTEGER_MAX - 40..=INTEGER_MAX]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_neither_replayed_nor_known_is_told(
+            head in seq(),
+            trimmed in seq(),
+            at in prop::option::of((prop_oneof![4 => Just("e7"), 1 => Just("e6")], seq())),
+            page in 1..50_u64,
+            jump in seq(),
+        ) {
+            let first = trimmed.min(head) + 1;
+            let plan = planned((first, head), at, page, jump);
+            prop_assert!(plan.base <= plan.want && plan.want <= head);
+            prop_assert!(plan.want - plan.base <= page);
+            prop_assert!(plan.want == plan.base || plan.base >= first - 1, "replays what is gone");
+            match at {
+                None => prop_assert!(!plan.reset && !plan.hole && plan.base == head),
+                Some((epoch, seq)) if epoch != "e7" || seq > head => {
+                    prop_assert!(plan.reset && !plan.hole && plan.base == head);
+                }
+                Some((_, seq)) => {
+                    prop_assert!(!plan.reset && seq <= plan.base);
+                    prop_assert_eq!(plan.hole, seq < plan.base, "a hole is where events are left out");
+                    // Whoever goes on asking comes to the head.
+                    prop_assert!(plan.want > seq || seq == head);
+                }
+            }
         }
-        assert_eq!(
-            got, expected,
-            "log {first}..{head}, client at {from:?}, page {page}, jump {jump}"
-        );
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::counters::Verb;
 use crate::draft::Address;
 use crate::refusal::Refusal;
 
+/// Most bytes of a message from someone who has not said hello; in an echo nobody does.
+const STRANGER_BYTES_MAX: usize =
+    if cfg!(feature = "conformance") { 64 * 1024 * 1024 } else { HELLO_BYTES_MAX };
+
 impl Shard {
     /// Bytes of a connection's socket. (1 receive)
     pub fn received(&mut self, from: Address, bytes: &mut [u8], ports: &mut impl Ports) {
@@ -43,7 +47,7 @@ impl Shard {
         let mut input = Bytes::new(bytes);
         loop {
             let bytes_max = match self.connections[place].state {
-                State::Greeting(_) => HELLO_BYTES_MAX,
+                State::Greeting(_) => STRANGER_BYTES_MAX,
                 State::Live => self.limits.frame_bytes,
                 State::Closing(..) => return,
             };
@@ -71,6 +75,8 @@ impl Shard {
     }
 
     fn message(&mut self, place: u32, message: Message<'_>, ports: &mut impl Ports) {
+        #[cfg(feature = "conformance")]
+        let Some(message) = self.echo(place, message) else { return };
         match message {
             Message::Text(text) => {
                 let took = ports.now_ns().saturating_sub(self.read_ns);

@@ -5,6 +5,8 @@ mod caller;
 mod here;
 mod members;
 mod messages;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
 mod query;
 mod rooms;
 mod tokens;

@@ -1,6 +1,7 @@
 //! Queries: the parameters behind the `?`, read one by one, so that a mistake is told by name.
 
 use axum::extract::FromRequestParts;
+use axum::http::Uri;
 use axum::http::request::Parts;
 use tertulia_protocol::BadId;
 use tertulia_protocol::limits::INTEGER_MAX;
@@ -17,14 +18,19 @@ impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query, Problem> {
-        let pairs = axum::extract::Query::try_from_uri(&parts.uri);
-        let pairs =
-            pairs.map_err(|_| Problem::bad_request("the query must be like ?after=3&limit=50"));
-        pairs.map(|axum::extract::Query(pairs)| Query(pairs))
+        Query::of(&parts.uri)
     }
 }
 
 impl Query {
+    /// The query of `uri`.
+    pub(super) fn of(uri: &Uri) -> Result<Query, Problem> {
+        let pairs = axum::extract::Query::try_from_uri(uri);
+        let pairs =
+            pairs.map_err(|_| Problem::bad_request("the query must be like ?after=3&limit=50"));
+        pairs.map(|axum::extract::Query(pairs)| Query(pairs))
+    }
+
     fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         match (values.next(), values.next()) {

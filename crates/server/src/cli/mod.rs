@@ -166,7 +166,7 @@ fn holds(dir: &Path, name: &str) -> bool {
 }
 
 /// Does what the command line asks for.
-pub(crate) fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(wanted) => return serve(wanted),

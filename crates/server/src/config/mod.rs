@@ -8,6 +8,8 @@
 
 mod kind;
 mod list;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
 mod setting;
 mod table;
 #[cfg(test)]
@@ -48,7 +50,10 @@ impl Config {
         flags: &Flags,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(Config, String), Vec<Mistake>> {
-        let mut typed = Typed::collect(flags, env);
+        Config::of(Typed::collect(flags, env))
+    }
+
+    fn of(mut typed: Typed) -> Result<(Config, String), Vec<Mistake>> {
         let config = Config::read(&mut typed);
         let contradictions = config.contradictions(&typed);
         let sources = typed.sources();

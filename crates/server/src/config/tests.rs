@@ -233,6 +233,12 @@ fn a_variable_with_a_value_of_another_kind_is_named() {
 }
 
 #[test]
+fn a_key_with_a_line_break_in_it_is_told_on_one_line() {
+    let unknown = "tertulia.toml: limits.body bytes: unknown, did you mean limits.body_bytes?";
+    check("[limits]\n\"body\\nbytes\" = 4", &[unknown]);
+}
+
+#[test]
 fn a_line_that_is_no_toml_is_told_how_to_be_written_and_not_shown() {
     check(
         "[limits]\nping_s = 25s",

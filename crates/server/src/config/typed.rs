@@ -33,7 +33,8 @@ pub(crate) struct Mistake {
 
 impl Mistake {
     pub(super) fn new(place: impl fmt::Display, why: impl Into<String>) -> Mistake {
-        Mistake { place: place.to_string(), value: None, why: why.into() }
+        let line = |text: String| text.chars().map(visible).collect();
+        Mistake { place: line(place.to_string()), value: None, why: line(why.into()) }
     }
 
     fn with(mut self, value: &Value) -> Mistake {
@@ -192,12 +193,18 @@ impl Typed {
                 return self.mistakes.push(Mistake::new(file, format!("cannot be read: {error}")));
             }
         };
+        self.text(path, &text);
+    }
+
+    /// What the file at `path` says.
+    pub(super) fn text(&mut self, path: &Path, text: &str) {
+        let file = path.display();
         let sections: toml::Table = match text.parse() {
             Ok(sections) => sections,
             Err(error) => {
                 let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
                 let line = before.matches('\n').count() + 1;
-                let why: String = error.message().chars().map(visible).collect();
+                let why = error.message();
                 let mistake = match set_in(text.lines().nth(line - 1).unwrap_or("")) {
                     Some(setting) if why != "duplicate key" => {
                         let why = format!("{why}; it takes {}", setting.takes());
@@ -242,7 +249,7 @@ impl Typed {
         }
     }
 
-    fn environment(&mut self, env: impl IntoIterator<Item = (OsString, OsString)>) {
+    pub(super) fn environment(&mut self, env: impl IntoIterator<Item = (OsString, OsString)>) {
         let mut variables: Vec<_> = env.into_iter().collect();
         variables.sort();
         for (variable, value) in variables {

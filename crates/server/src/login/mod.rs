@@ -8,6 +8,8 @@
 
 mod api_keys;
 mod jwks;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod property;
 mod public_key;
 mod secret;
 mod signer;

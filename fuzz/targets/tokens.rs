@@ -1,0 +1,5 @@
+//! A token.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tertulia_server::properties::tokens(bytes));
