@@ -67,14 +67,25 @@ impl Client {
 
     /// The same on a socket that is set up already.
     pub fn upgrade_on(
-        mut stream: TcpStream,
+        stream: TcpStream,
         address: SocketAddr,
         headers: &str,
     ) -> std::io::Result<Result<Client, Answer>> {
+        let (answer, client) = Client::knock(stream, upgrade_request(address, headers).as_bytes())?;
+        Ok(client.ok_or(answer))
+    }
+
+    /// Sends a request as it stands, with whatever is behind it. Gives the answer, and the connection if it was
+    /// upgraded.
+    pub fn knock(
+        mut stream: TcpStream,
+        request: &[u8],
+    ) -> std::io::Result<(Answer, Option<Client>)> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(upgrade_request(address, headers).as_bytes())?;
+        // It may be refused before all of it is sent; the answer tells.
+        _ = stream.write_all(request);
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
@@ -82,16 +93,18 @@ impl Client {
             stream.read_exact(&mut byte)?;
             head.extend_from_slice(&byte);
         }
-        if !head.starts_with(b"HTTP/1.1 101 ") {
+        let is_upgraded = head.starts_with(b"HTTP/1.1 101 ");
+        if !is_upgraded {
             let length = String::from_utf8_lossy(&head).to_ascii_lowercase();
             let length = length.lines().find_map(|line| line.strip_prefix("content-length: "));
             let mut body = vec![0; length.and_then(|text| text.parse().ok()).unwrap_or(0)];
             stream.read_exact(&mut body)?;
             head.extend(body);
-            return Ok(Err(http::read(&head).expect("an answer")));
         }
+        let answer = http::read(&head).ok_or(ErrorKind::InvalidData)?;
         let decoder = Decoder::new(Side::Client);
-        Ok(Ok(Client { stream, decoder, heard: VecDeque::new(), frames: 0, next_id: 0 }))
+        let client = Client { stream, decoder, heard: VecDeque::new(), frames: 0, next_id: 0 };
+        Ok((answer, is_upgraded.then_some(client)))
     }
 
     /// Someone who said hello, with these rooms, and was welcome. Gives the welcome, too.

@@ -13,6 +13,7 @@ pub mod page;
 pub mod process;
 pub mod report;
 pub mod server;
+pub mod signer;
 pub mod stage;
 pub mod storm;
 pub mod trace;

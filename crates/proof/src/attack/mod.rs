@@ -5,7 +5,17 @@
 //! sends its bytes and looks at the answers.
 
 pub mod bystander;
+pub mod calls;
+pub mod commands;
+pub mod content;
+pub mod floods;
 pub mod frames;
+pub mod outside;
+pub mod rights;
+pub mod token_life;
+pub mod tokens;
+pub mod unreadable;
+pub mod unsafe_settings;
 
 use std::cell::{Cell, RefCell};
 

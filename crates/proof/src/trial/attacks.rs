@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::attack::bystander::Bystander;
-use crate::attack::{Attack, Field, Ground, frames};
+use crate::attack::{
+    Attack, Field, Ground, commands, content, floods, frames, outside, rights, token_life, tokens,
+    unreadable, unsafe_settings,
+};
 use crate::process::MIB;
 use crate::report::{Report, Trial};
 use crate::server::Server;
@@ -31,7 +34,21 @@ pub const TRIAL: Trial = Trial { id: "T21", title: "attacks beside a bystander",
 
 /// Every row, in the order of its number.
 pub fn rows() -> Vec<&'static Attack> {
-    let mut rows: Vec<&Attack> = [frames::ROWS].into_iter().flatten().collect();
+    let mut rows: Vec<&Attack> = [
+        frames::ROWS,
+        unreadable::ROWS,
+        commands::ROWS,
+        tokens::ROWS,
+        token_life::ROWS,
+        unsafe_settings::ROWS,
+        content::ROWS,
+        floods::ROWS,
+        outside::ROWS,
+        rights::ROWS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     rows.sort_by_key(|row| row.id);
     rows
 }
