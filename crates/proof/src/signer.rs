@@ -140,11 +140,10 @@ impl Signer {
     /// The public key as an identity provider publishes it.
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
-            Pair::Rsa(pair) => {
-                let key = pair.public_key();
-                let n = key.modulus().big_endian_without_leading_zero().to_vec();
-                let e = key.exponent().big_endian_without_leading_zero().to_vec();
-                json!({"kty": "RSA", "n": b64(n), "e": b64(e)})
+            Pair::Rsa(_) => {
+                // For 2048 bits and the exponent 65537 everything has its place (RFC 8017, A.1.1).
+                let der = self.der();
+                json!({"kty": "RSA", "n": b64(&der[33..289]), "e": b64(&der[291..294])})
             }
             Pair::Ec(pair) => {
                 let point = pair.public_key().as_ref();

@@ -171,7 +171,8 @@ fn secrets(field: &Field) {
         for text in [
             json!({"t": "hello", "id": 1, "token": secret, "rooms": []}).to_string(),
             json!({"t": "hello", "id": 1, "token": {secret: 1}, "rooms": []}).to_string(),
-            json!({"t": "hello", "id": 1, "token": token, "session": secret}).to_string(),
+            json!({"t": "hello", "id": 1, "token": token, "session": format!("{secret}.")})
+                .to_string(),
             json!({"t": "hello", "id": secret, "token": secret}).to_string(),
             json!({"t": "auth", "id": 1, "token": secret}).to_string(),
         ] {

@@ -296,19 +296,3 @@ impl Visitor {
         }
     }
 }
-
-#[test]
-fn bad_input_03_what_is_said_before_hello_ends_it() {
-    let server = place().open();
-    for first in [
-        r#"{"t":"send","id":1,"room":"garden","cid":"c","d":{}}"#,
-        r#"{"t":"ping"}"#,
-        r#"{"t":"sub","id":1,"room":"garden"}"#,
-    ] {
-        let mut client = Client::upgrade(server.public, "").expect("an upgrade");
-        client.say(first);
-        let ended = client.end();
-        assert_eq!((ended.bye, ended.close), (Some((4000, None)), Some(4000)), "{first}");
-        assert_eq!(client.hear(), Heard::End);
-    }
-}
