@@ -318,7 +318,7 @@ fn ids_are_refused(field: &Field, client: &mut Client, text: &str) {
         let code = said["code"].as_str().unwrap_or_default();
         let is_so = match name {
             "op" | "t" => code == "unknown_command",
-            "after" if is_id => said["t"] == "ok",
+            "after" if is_id => said["t"] == "ok" || code == "bad_request",
             _ if is_id => matches!(code, "not_found" | "reset" | "bad_request" | "forbidden"),
             _ => code == "bad_request",
         };
