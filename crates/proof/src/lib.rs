@@ -17,6 +17,7 @@ pub mod page;
 pub mod process;
 pub mod report;
 pub mod server;
+pub mod signer;
 pub mod speaker;
 pub mod stage;
 pub mod storm;

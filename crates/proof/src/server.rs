@@ -10,15 +10,13 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tertulia_protocol::Epoch;
 
 use crate::http::{self, Answer};
+use crate::signer::Signer;
 
 /// Whatever is waited for and has not come by then does not come.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +37,7 @@ pub struct Place {
     /// The data directory.
     pub data: PathBuf,
     env: Vec<(String, String)>,
+    claims: Vec<(&'static str, Value)>,
     wrapper: Vec<String>,
     /// What it listens at, and where it is reached.
     listen: (IpAddr, IpAddr),
@@ -79,14 +78,21 @@ impl Place {
         let data = folder.path().join("data");
         let ground = Arc::new(Ground { folder, secrets: Mutex::default() });
         let program = program.to_owned();
+        let (env, claims, wrapper) = (Vec::new(), Vec::new(), Vec::new());
         let listen = (LOOPBACK, LOOPBACK);
-        Place { program, ground, data, env: Vec::new(), wrapper: Vec::new(), listen }
+        Place { program, ground, data, env, claims, wrapper, listen }
     }
 
     /// With a setting, like `limits.ping_s`.
     pub fn set(mut self, setting: &str, value: impl ToString) -> Place {
         let name = setting.replace('.', "__").to_uppercase();
         self.env.push((format!("TERTULIA_{name}"), value.to_string()));
+        self
+    }
+
+    /// Tokens have that claim, too: the settings ask for it.
+    pub fn claim(mut self, name: &'static str, value: impl Into<Value>) -> Place {
+        self.claims.push((name, value.into()));
         self
     }
 
@@ -173,13 +179,22 @@ impl Place {
         public.set_ip(self.listen.1);
         internal.set_ip(self.listen.1);
         let key = fs::read_to_string(self.data.join("admin.key")).expect("the first key");
-        let secret = fs::read_to_string(self.data.join("secret")).expect("the secret");
+        let secret = self.secret();
         let (key, secret) = (key.trim().to_owned(), secret.trim().to_owned());
         self.hide(&key);
         self.hide(&secret);
         let pid = fs::read_to_string(self.data.join("lock")).expect("the lock");
         let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process");
         Ok(Server { place: self.clone(), child, pid, public, internal, key, secret })
+    }
+
+    /// What servers here sign with: as the settings have it, or in the data.
+    fn secret(&self) -> String {
+        let set = self.env.iter().find(|(name, _)| name == "TERTULIA_AUTH__HS256_SECRET");
+        match set {
+            Some((_, secret)) => secret.clone(),
+            None => fs::read_to_string(self.data.join("secret")).expect("the secret"),
+        }
     }
 }
 
@@ -331,13 +346,19 @@ impl Server {
         self.token_of(json!({"sub": user, "iat": now_s - 120, "exp": now_s - 60}))
     }
 
-    fn token_of(&self, claims: Value) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&json!({"alg": "HS256"})), part(&claims));
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
-        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()));
-        self.place.hide(&signature);
-        format!("{message}.{signature}")
+    /// A token with these claims and those of the place, signed with the server's own secret.
+    pub fn token_of(&self, mut claims: Value) -> String {
+        for (name, value) in &self.place.claims {
+            claims[name] = value.clone();
+        }
+        let token = self.signer().token(&claims);
+        self.place.hide(token.rsplit('.').next().unwrap_or_default());
+        token
+    }
+
+    /// Whoever knows the server's own secret.
+    pub fn signer(&self) -> Signer {
+        Signer::shared(&self.secret)
     }
 
     /// The value of a series, as it stands in `/metrics`, its labels included.

@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::code::Code;
 use crate::fields::{Bad, Field, object, there};
 use crate::id::{AppKind, Cid, Epoch, RoomId, Seq, SessionId, UserId};
-use crate::limits::{COMMAND_ID_MAX, ROOM_NAME_CHARS_MAX};
+use crate::limits::COMMAND_ID_MAX;
 use crate::role::{Role, RoomKind};
 
 /// Names a command among those of its connection until it is answered.
@@ -485,14 +485,7 @@ impl Fields<'_> {
     fn settings(&self) -> Result<Settings, Bad> {
         let name = Field("name", self.name).text()?;
         if let Some(name) = &name {
-            let chars = name.chars().count();
-            if chars == 0 || chars > ROOM_NAME_CHARS_MAX {
-                let why = format!("has {chars} characters, it may have 1 to {ROOM_NAME_CHARS_MAX}");
-                return Err(Bad::new("name", why));
-            }
-            if name.chars().any(char::is_control) {
-                return Err(Bad::new("name", "may not hold control characters"));
-            }
+            crate::name::check(name).map_err(|why| Bad::new("name", why))?;
         }
         let kind = match Field("kind", self.kind).text()? {
             None => None,

@@ -9,6 +9,7 @@ mod body;
 mod code;
 mod fields;
 mod id;
+mod name;
 mod role;
 
 pub mod command;

@@ -55,6 +55,7 @@ pub(crate) fn serve(config: Config, accept_loss: bool) -> ExitCode {
 
 fn run(config: Config, accept_loss: bool) -> Result<(), Failure> {
     raise_file_limit();
+    leave_no_core();
     let directory = Directory::take(&config.server.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -362,4 +363,12 @@ fn raise_file_limit() {
     if setrlimit(Resource::Nofile, raised).is_err() {
         warn!("the limit of open files stays at {:?}", limit.current);
     }
+}
+
+/// Whatever ends it, the keys and words in its memory are not left in a file.
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Core).maximum;
+    let none = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+    none.expect("a process may always lower its limits");
 }

@@ -5,11 +5,21 @@
 //! sends its bytes and looks at the answers.
 
 pub mod bystander;
-pub mod flood;
+pub mod calls;
+pub mod commands;
+pub mod content;
+pub mod excess;
 pub mod fragments;
 pub mod frames;
 pub mod handshake;
 pub mod mobs;
+pub mod outside;
+pub mod pings;
+pub mod rights;
+pub mod token_life;
+pub mod tokens;
+pub mod unreadable;
+pub mod unsafe_settings;
 pub mod wire;
 
 use std::cell::{Cell, RefCell};

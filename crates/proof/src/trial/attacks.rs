@@ -40,9 +40,18 @@ pub fn rows() -> Vec<&'static Attack> {
     let files = [
         attack::frames::ROWS,
         attack::fragments::ROWS,
-        attack::flood::ROWS,
+        attack::pings::ROWS,
         attack::handshake::ROWS,
         attack::mobs::ROWS,
+        attack::unreadable::ROWS,
+        attack::commands::ROWS,
+        attack::tokens::ROWS,
+        attack::token_life::ROWS,
+        attack::unsafe_settings::ROWS,
+        attack::content::ROWS,
+        attack::excess::ROWS,
+        attack::outside::ROWS,
+        attack::rights::ROWS,
     ];
     let mut rows: Vec<&Attack> = files.into_iter().flatten().collect();
     rows.sort_by_key(|row| row.id);

@@ -133,10 +133,11 @@ impl Case<'_> {
         if let Some(veto) = veto {
             return Err(veto.clone());
         }
+        // Before anything about the log: whoever may not see the room is told nothing of its epoch.
+        self.may(Action::Send)?;
         if say.epoch.is_some_and(|epoch| epoch != self.active.room.epoch) {
             return Err(Refusal::Reset);
         }
-        self.may(Action::Send)?;
         let head = self.active.room.head.seq;
         for (field, seq) in [("re", say.re), ("thread", say.thread)] {
             if let Some(seq) = seq.filter(|seq| *seq > head) {

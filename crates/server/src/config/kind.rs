@@ -245,6 +245,10 @@ impl std::fmt::Debug for Secret {
 /// practically never.
 const SECRET_VARIETY: usize = 8;
 
+/// Fewest bytes that, found again further on in the same order up to the end, make a secret one that repeats
+/// itself; random ones practically never do.
+const SECRET_REPEATED: usize = 8;
+
 impl Kind for Secret {
     const SHAPE: Shape = Shape::Text;
 
@@ -259,6 +263,11 @@ impl Kind for Secret {
         let variety = (0..=u8::MAX).filter(|byte| text.as_bytes().contains(byte)).count();
         if variety < SECRET_VARIETY {
             return Err(Wrong::whole(format!("has {variety} different bytes, must be {bounds}")));
+        }
+        let repeats = |after: &usize| text.as_bytes().starts_with(&text.as_bytes()[*after..]);
+        if let Some(after) = (1..=bytes.saturating_sub(SECRET_REPEATED)).find(repeats) {
+            let why = format!("repeats itself after {after} bytes, must be {bounds}");
+            return Err(Wrong::whole(why));
         }
         Ok(Secret(text.to_owned()))
     }

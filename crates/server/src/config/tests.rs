@@ -335,7 +335,9 @@ fn a_secret_can_stand_in_a_file_of_its_own() {
 
 #[test]
 fn a_secret_that_is_short_or_easily_guessed_is_refused() {
-    for bad in ["", "secret", &"x".repeat(64), &"change".repeat(8), &LONG_SECRET[..31]] {
+    let counted = "1234567890".repeat(4);
+    let bad = ["", "secret", &"x".repeat(64), &"change".repeat(8), &counted, &LONG_SECRET[..31]];
+    for bad in bad {
         let sources = Sources::new("").env("TERTULIA_AUTH__HS256_SECRET", bad);
         let [mistake] = &sources.mistakes()[..] else { panic!("one mistake") };
         assert!(mistake.ends_with("must be 32 bytes or more, not to be guessed"), "{mistake}");

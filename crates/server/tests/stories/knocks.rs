@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use tertulia_proof::client::{Client, Heard};
+use tertulia_proof::client::Client;
 use tertulia_proof::mob::{Mob, Outcome};
 use tertulia_proof::server::{PATIENCE, Server, wait_for};
 
@@ -128,21 +128,5 @@ fn a_thousand_who_come_at_once_are_not_told_to_try_again_in_a_second() {
     for stream in knocking {
         let answer = Client::upgrade_on(stream, server.public, "").expect("an answer");
         assert!(answer.is_ok(), "an upgrade");
-    }
-}
-
-#[test]
-fn bad_input_03_what_is_said_before_hello_ends_it() {
-    let server = place().open();
-    for first in [
-        r#"{"t":"send","id":1,"room":"garden","cid":"c","d":{}}"#,
-        r#"{"t":"ping"}"#,
-        r#"{"t":"sub","id":1,"room":"garden"}"#,
-    ] {
-        let mut client = Client::upgrade(server.public, "").expect("an upgrade");
-        client.say(first);
-        let ended = client.end();
-        assert_eq!((ended.bye, ended.close), (Some((4000, None)), Some(4000)), "{first}");
-        assert_eq!(client.hear(), Heard::End);
     }
 }

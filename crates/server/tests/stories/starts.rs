@@ -2,8 +2,10 @@
 
 use std::process::Output;
 
+use rustix::process::Signal;
+
 use tertulia_proof::client::Client;
-use tertulia_proof::server::put_file;
+use tertulia_proof::server::{PATIENCE, put_file};
 
 use crate::place;
 
@@ -42,6 +44,24 @@ fn bad_input_11_data_of_a_newer_version_is_left_alone() {
     assert!(err.contains("schema 99") && err.contains("newer"), "{err}");
     assert_eq!(err.lines().count(), 1, "one clear line: {err}");
     assert_eq!(std::fs::read(&file).expect("the database"), before, "nothing was written");
+}
+
+#[test]
+fn bad_input_11_a_database_that_was_cut_short_is_left_alone() {
+    let place = place();
+    let mut server = place.open();
+    server.room("garden", "group", &["ada"]);
+    // Told to end, it leaves everything in one file.
+    server.signal(Signal::TERM);
+    server.ended(PATIENCE);
+    let file = place.data.join("tertulia.db");
+    let whole = std::fs::read(&file).expect("the database");
+    for bytes in [whole.len() / 2, 4096, 100, 7] {
+        put_file(&file, &whole[..bytes]).expect("a file");
+        let err = refused(place.command(&ANYWHERE), 1);
+        let words = ["the database is damaged", "is not a Tertulia database"];
+        assert!(words.iter().any(|word| err.contains(word)), "{bytes} bytes: {err}");
+    }
 }
 
 #[test]

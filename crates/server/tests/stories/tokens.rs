@@ -2,113 +2,30 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
-use tertulia_proof::client::{Client, Ended, Heard};
+use tertulia_proof::client::{Client, Ended};
 use tertulia_proof::http;
 use tertulia_proof::server::{PATIENCE, wait_for};
 
 use crate::place;
 
-/// What an operator does is in force by then.
-const IN_FORCE: Duration = Duration::from_secs(1);
-
-/// The same, with time for the machine to tell us.
+/// What an operator does is in force within a second; the rest is for the machine to tell us.
 const SEEN: Duration = Duration::from_millis(1500);
-
-/// So long a token is good past its end, since no two clocks agree.
-const LEEWAY: Duration = Duration::from_secs(5);
 
 fn closed(code: u16) -> Ended {
     Ended { bye: Some((u64::from(code), None)), close: Some(code) }
 }
 
 #[test]
-fn a_token_that_ends_ends_its_connection() {
+fn a_revoked_user_is_still_revoked_after_a_restart() {
     let server = place().open();
     server.room("garden", "group", &["ada"]);
-    let from = Instant::now();
-    let token = server.token_for("ada", 3);
-    let (mut ada, _) = Client::welcome(&server, &token, json!([["garden"]]));
-    let due = ada.object();
-    assert_eq!(due["t"], "auth_due");
-    assert!(due["in_ms"].as_u64().is_some_and(|ms| (1..=8000).contains(&ms)), "{due}");
-    assert_eq!(ada.end(), closed(4101));
-    assert!((6..10).contains(&from.elapsed().as_secs()), "after {:?}", from.elapsed());
-}
-
-#[test]
-fn a_token_that_is_renewed_does_not() {
-    let server = place().open();
-    server.room("garden", "group", &["ada"]);
-    let (mut ada, _) = Client::welcome(&server, &server.token_for("ada", 2), json!([["garden"]]));
-    assert_eq!(ada.object()["t"], "auth_due");
-    let said = ada.ask(json!({"t": "auth", "token": server.token("ada")}));
-    assert!(said["t"] == "ok" && said["exp"].is_u64(), "{said}");
-    // Past the end of the first one nothing comes: no warning, no close.
-    assert_eq!(ada.hear_by(Instant::now() + LEEWAY + Duration::from_secs(3)), None);
-    assert_eq!(ada.send("garden", "c1")["t"], "ok");
-}
-
-#[test]
-fn a_token_of_someone_else_ends_the_connection() {
-    let server = place().open();
-    server.room("garden", "group", &["ada", "bob"]);
-    let mut ada = Client::join(&server, "ada", &["garden"]);
-    let said = ada.ask(json!({"t": "auth", "token": server.token("bob")}));
-    assert_eq!(said["code"], "unauthorized", "{said}");
-    assert_eq!(ada.end(), closed(4003));
-}
-
-#[test]
-fn tokens_that_are_not_good_are_told_apart() {
-    let server = place().open();
-    let good = server.token("ada");
-    let (message, _) = good.rsplit_once('.').expect("a signature");
-    for (token, code) in [
-        (json!(null), 4100),
-        (json!(""), 4100),
-        (json!("nonsense"), 4102),
-        (json!(format!("{message}.AAAA")), 4102),
-        (json!(server.key), 4102),
-    ] {
-        let mut client = Client::upgrade(server.public, "").expect("an upgrade");
-        let mut hello = json!({"t": "hello", "rooms": []});
-        if !token.is_null() {
-            hello["token"] = token.clone();
-        }
-        let said = client.ask(hello);
-        assert_eq!(said["code"], "unauthorized", "{token}: {said}");
-        assert_eq!(client.end(), closed(code), "{token}");
-    }
-}
-
-#[test]
-fn a_revoked_user_is_out_everywhere_within_a_second() {
-    let server = place().open();
-    server.room("garden", "group", &["ada", "bob"]);
     let token = server.token("ada");
-    let mut devices: Vec<Client> =
-        (0..5).map(|_| Client::welcome(&server, &token, json!([["garden"]])).0).collect();
-    let mut bob = Client::join(&server, "bob", &["garden"]);
     server.done("POST", "/v1/users/ada/revoke", "");
-    let by = Instant::now() + IN_FORCE;
-    bob.send("garden", "behind her back");
-    for device in &mut devices {
-        let mut ended = Ended { bye: None, close: None };
-        loop {
-            match device.hear_by(by).expect("it ends within a second") {
-                Heard::Line(line) if line.contains("\"bye\"") => ended.bye = Some((4103, None)),
-                Heard::Line(line) => panic!("she heard {line}"),
-                Heard::Close(code) => ended.close = Some(code),
-                Heard::End => break,
-            }
-        }
-        assert_eq!(ended, closed(4103));
-    }
-    // Neither here nor after a restart is the token good again; one from later is.
+    // The token is not good again; one from later is.
     let place = server.place.clone();
     drop(server);
     let server = place.open();

@@ -1,4 +1,4 @@
-//! Flood: control frames by the hundred thousand. (A12)
+//! Pings: control frames by the hundred thousand. (A12)
 
 use std::io::Write;
 use std::time::{Duration, Instant};
