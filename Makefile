@@ -54,7 +54,8 @@ units: ## The tests in Rust, golden vectors and stories among them
 doctests: ## The examples in the documentation
 	cargo test --locked --workspace --doc
 
-faults: ## Servers that are wrong on purpose; the stories have to notice
+faults: ## Servers that are wrong on purpose; simulation and stories have to notice
+	cargo nextest run --locked -p tertulia-rooms --features planted-faults --test simulation planted
 	cargo nextest run --locked --workspace --features tertulia-server/planted-faults --test stories planted::
 
 web: node_modules/.package-lock.json ## The page and its client, in a browser
