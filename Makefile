@@ -78,7 +78,8 @@ conformance: ## Others judge the WebSocket: the Autobahn cases, and none may cha
 		--features tertulia-server/conformance --target-dir target/conformance
 	@$(XTASK) conformance
 
-faults: ## Servers that are wrong on purpose; the stories have to notice
+faults: ## Servers that are wrong on purpose; simulation and stories have to notice
+	cargo nextest run --locked -p tertulia-rooms --features planted-faults --test simulation planted
 	cargo nextest run --locked --workspace --features tertulia-server/planted-faults --test stories planted::
 
 web: node_modules/.package-lock.json ## The page and its client, in a browser

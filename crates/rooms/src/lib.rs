@@ -7,7 +7,6 @@
 //! Never: sees a socket, SQL, a header, or the name of a setting.
 
 mod clock;
-mod planted;
 mod queue;
 mod rates;
 mod recency;
@@ -26,6 +25,7 @@ pub mod membership;
 pub mod page;
 pub mod people;
 pub mod permission;
+pub mod planted;
 pub mod shard;
 pub mod slab;
 

@@ -122,7 +122,15 @@ impl Shard {
         if planted(Fault::DoubleDelivery) {
             self.links.events(&mut connection.out, serial, slab, range.clone(), events);
         }
-        self.links.events(&mut connection.out, serial, slab, range, events);
+        if planted(Fault::SwapTwo) && events == 2 {
+            let (first, last) = (slab.last() - 1, slab.last());
+            let second = slab.range(first, last);
+            self.links.events(&mut connection.out, serial, slab, second, 1);
+            let first = slab.range(first - 1, first);
+            self.links.events(&mut connection.out, serial, slab, first, 1);
+        } else {
+            self.links.events(&mut connection.out, serial, slab, range, events);
+        }
         self.touch(place);
         events
     }

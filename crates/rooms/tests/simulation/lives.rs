@@ -76,7 +76,7 @@ impl Record {
 }
 
 /// Errors: what was wrong.
-fn try_once(seed: u64) -> Result<Life, String> {
+pub(crate) fn try_once(seed: u64) -> Result<Life, String> {
     let life = catch_unwind(AssertUnwindSafe(|| live(seed, Plant::Nothing, false)));
     let life = life.map_err(|_| "something panicked".to_owned())?;
     match &life.wrong {

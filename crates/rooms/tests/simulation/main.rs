@@ -73,3 +73,17 @@ fn a_planted_skipped_kick_is_caught() {
     let wrong = found(Plant::SkippedKick);
     assert!(wrong.contains("behind the removal"), "{wrong}");
 }
+
+/// The faults that `tertulia-rooms` itself can be given, as the stories of the server plant them.
+#[cfg(feature = "planted-faults")]
+#[test]
+fn what_is_planted_in_the_ring_is_caught() {
+    use tertulia_rooms::planted::{Fault, plant};
+
+    for (name, fault) in Fault::ALL {
+        plant(fault);
+        let caught = (0..1000).find_map(|seed| Some((seed, lives::try_once(seed).err()?)));
+        let (seed, wrong) = caught.unwrap_or_else(|| panic!("{name} was not found in 1000 lives"));
+        println!("{name}: seed {seed}: {wrong}");
+    }
+}
