@@ -7,6 +7,7 @@
 pub mod attack;
 pub mod chance;
 pub mod client;
+pub mod crowd;
 pub mod disk;
 pub mod http;
 pub mod page;

@@ -14,10 +14,19 @@ pub const MIB: u64 = 1 << 20;
 impl Server {
     /// Bytes of memory that are resident.
     pub fn memory(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that ever was.
+    pub fn memory_most(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        kib.expect("VmRSS in /proc/PID/status") * 1024
+        kib.unwrap_or_else(|| panic!("no {name} in /proc/PID/status")) * 1024
     }
 
     /// Open descriptors.

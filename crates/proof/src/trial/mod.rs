@@ -5,9 +5,11 @@ pub mod attacks;
 pub mod calls;
 pub mod flips;
 pub mod hot_room;
+pub mod idle;
 pub mod kicks;
 pub mod kills;
 pub mod power;
+pub mod returns;
 pub mod sync;
 
 use crate::report::Trial;
@@ -20,6 +22,8 @@ pub const ALL: &[Trial] = &[
     calls::TRIAL,
     acks::TRIAL,
     hot_room::TRIAL,
+    returns::TRIAL,
     attacks::TRIAL,
     flips::TRIAL,
+    idle::TRIAL,
 ];
