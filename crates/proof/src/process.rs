@@ -22,6 +22,11 @@ impl Server {
         self.status_bytes("VmHWM:")
     }
 
+    /// Addresses in use, whether or not there is memory behind them.
+    pub fn address_space(&self) -> u64 {
+        self.status_bytes("VmSize:")
+    }
+
     fn status_bytes(&self, name: &str) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix(name));

@@ -379,31 +379,36 @@ impl Crowd {
         (&self.wrongs.words, self.wrongs.in_all)
     }
 
-    /// Compares what each member was handed of each room with the rooms' logs, from where it began to the end.
+    /// Compares what each member was handed of each room with the rooms' logs, from where it began: whoever is
+    /// in has to have all.
     pub fn compare(&self, logs: &BTreeMap<String, Result<Vec<String>, String>>) -> Vec<String> {
         let mut wrongs = Vec::new();
-        let mut hashes: HashMap<(&str, u64), u64> = HashMap::new();
-        for member in &self.members {
-            for (room, handed) in member.mind.handed() {
-                let log = match &logs[room] {
-                    Ok(log) => log,
-                    Err(error) => {
+        let mut hashes: HashMap<(&str, u64, u64), u64> = HashMap::new();
+        for Member { mind, .. } in &self.members {
+            for (room, handed) in mind.handed() {
+                let user = mind.user();
+                let (log, Handed { first, last, hash }) = match (&logs[room], handed) {
+                    (Ok(log), Some(handed)) => (log, handed),
+                    (Ok(_), None) => {
+                        wrongs.push(format!("{user} never heard {room}"));
+                        continue;
+                    }
+                    (Err(error), _) => {
                         wrongs.push(format!("{room}: {error}"));
                         continue;
                     }
                 };
-                let Some(Handed { first, last, hash }) = handed else {
-                    wrongs.push(format!("{} never heard {room}", member.mind.user()));
-                    continue;
-                };
-                let whole = *hashes.entry((room, first)).or_insert_with(|| {
+                let stored = *hashes.entry((room, first, last)).or_insert_with(|| {
+                    let handed = log.iter().take(last as usize).skip(first as usize - 1);
                     let mut hash = DefaultHasher::new();
-                    log.iter().skip(first as usize - 1).for_each(|line| line.hash(&mut hash));
+                    handed.for_each(|line| line.hash(&mut hash));
                     hash.finish()
                 });
-                if last != log.len() as u64 || hash != whole {
-                    let (user, head) = (member.mind.user(), log.len());
-                    wrongs.push(format!("{user}: {room}: not what is stored, {last} of {head}"));
+                let head = log.len() as u64;
+                if hash != stored || last > head || mind.is_welcome() && last < head {
+                    let same = if hash == stored { "as" } else { "not as" };
+                    wrongs
+                        .push(format!("{user}: {room}: {last} of {head}, {same} they are stored"));
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::server::Server;
 /// Calls that make rooms at once, so that one commit stores many.
 const CALLERS: usize = 8;
 
-/// Members that are on their way in at once.
+/// Members that are on their way in at once, and joins that wait for an answer.
 const WAVE: usize = 256;
 
 /// Public rooms of these names.
@@ -44,7 +44,7 @@ impl Crowd {
                     "{inside} came in and {joined} of {joins} joins were answered"
                 ));
             }
-            while coming < self.len() && coming < inside + WAVE {
+            while coming < self.len() && coming < inside + WAVE && joins < joined + WAVE {
                 self.come(coming, Instant::now());
                 coming += 1;
             }

@@ -8,8 +8,11 @@ pub mod hot_room;
 pub mod idle;
 pub mod kicks;
 pub mod kills;
+pub mod overload;
 pub mod power;
 pub mod returns;
+pub mod scarce;
+pub mod slow;
 pub mod sync;
 
 use crate::report::Trial;
@@ -22,8 +25,11 @@ pub const ALL: &[Trial] = &[
     calls::TRIAL,
     acks::TRIAL,
     hot_room::TRIAL,
+    slow::TRIAL,
     returns::TRIAL,
     attacks::TRIAL,
     flips::TRIAL,
     idle::TRIAL,
+    overload::TRIAL,
+    scarce::TRIAL,
 ];
