@@ -53,7 +53,7 @@ fn run(stage: &Stage, report: &mut Report) {
     // A short test has not the time to fill the usual buffers.
     let place = match stage.scale {
         Scale::Short => {
-            place.set("limits.outbound_bytes", 16_384).set("limits.send_buffer_bytes", 8_192)
+            place.set("limits.outbound_objects", 256).set("limits.send_buffer_bytes", 8_192)
         }
         Scale::Soak | Scale::Long => place,
     };

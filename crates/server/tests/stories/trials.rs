@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use tertulia_proof::chance::seed;
 use tertulia_proof::report::Trial;
 use tertulia_proof::stage::{Scale, Stage};
-use tertulia_proof::trial::{acks, calls, flips, hot_room, power};
+use tertulia_proof::trial::{
+    acks, calls, flips, hot_room, idle, overload, power, returns, scarce, slow,
+};
 
 #[track_caller]
 fn holds(trial: &Trial) {
@@ -38,6 +40,31 @@ fn t08_everyone_in_a_hot_room_hears_the_same() {
 }
 
 #[test]
+fn t10_who_stops_reading_is_let_go_of_and_has_all_in_the_end() {
+    holds(&slow::TRIAL);
+}
+
+#[test]
+fn t11_everyone_comes_back_and_has_all() {
+    holds(&returns::TRIAL);
+}
+
+#[test]
 fn t26_a_turned_bit_is_noticed() {
     holds(&flips::TRIAL);
+}
+
+#[test]
+fn t29_who_says_nothing_costs_little_and_gives_it_back() {
+    holds(&idle::TRIAL);
+}
+
+#[test]
+fn t30_too_much_is_refused_and_nothing_is_lost() {
+    holds(&overload::TRIAL);
+}
+
+#[test]
+fn t31_scarce_resources_break_no_promise() {
+    holds(&scarce::TRIAL);
 }
