@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::crowd::{Crowd, make_rooms};
 use crate::process::MIB;
 use crate::report::{Report, Trial};
-use crate::server::{Server, raise_file_limit};
+use crate::server::{Place, Server, raise_file_limit};
 use crate::stage::{Scale, Stage};
 
 /// By then a crowd is in, and by then it is gone.
@@ -31,21 +31,24 @@ fn run(stage: &Stage, report: &mut Report) {
     let listened = stage.scale(5, 60, 300);
     let (kib_max, cpu_max) = stage.scale((16.0, 50.0), (1.0, 5.0), (1.0, 5.0));
     raise_file_limit(members as u64 + 200);
-    let server = stage.place().set("limits.ping_s", 30).open();
+    let place = stage.place().set("limits.ping_s", 30);
     let rooms: Vec<String> = (0..rooms).map(|n| format!("r{n:04}")).collect();
-    make_rooms(&server, &rooms);
+    stage.progress(&format!("{members} join {} rooms", rooms.len()));
+    if let Err(what) = join(&place, members, &rooms, stage.seed) {
+        return report.wrong(what);
+    }
+    let server = place.open();
     let before = server.descriptors();
     let mut crowd = Crowd::new(&server, stage.seed);
     let mut points = Vec::new();
     for step in 1..=STEPS {
         let first = crowd.len();
         for who in first..members * step / STEPS {
-            let user = format!("u{who:05}");
-            crowd.add(&user, server.token(&user), &[]);
+            let user = user(who);
+            crowd.add(&user, server.token(&user), &[&rooms[who % rooms.len()]]);
         }
         stage.progress(&format!("{} of {members} sockets", crowd.len()));
-        let room_of = |who: usize| vec![rooms[who % rooms.len()].clone()];
-        if let Err(what) = crowd.move_in(first, room_of, MOVE_TIME) {
+        if let Err(what) = crowd.move_in(first, |_| Vec::new(), MOVE_TIME) {
             return report.wrong(what);
         }
         let memory = still(&server, &mut crowd);
@@ -74,6 +77,21 @@ fn run(stage: &Stage, report: &mut Report) {
     if stage.scale != Scale::Short {
         report.figure("memory after MiB", (server.memory() / MIB) as f64);
     }
+}
+
+fn user(who: usize) -> String {
+    format!("u{who:05}")
+}
+
+/// Everyone joins a room, on a server of its own: what it takes to store that is not what a socket costs.
+fn join(place: &Place, members: usize, rooms: &[String], seed: u64) -> Result<(), String> {
+    let server = place.open();
+    make_rooms(&server, rooms);
+    let mut crowd = Crowd::new(&server, seed);
+    for who in 0..members {
+        crowd.add(&user(who), server.token(&user(who)), &[]);
+    }
+    crowd.move_in(0, |who| vec![rooms[who % rooms.len()].clone()], MOVE_TIME)
 }
 
 /// Memory once it sinks no more.
