@@ -31,8 +31,11 @@ const UNSENT_MAX: usize = 64 * 1024;
 /// Answers that say: not now.
 const NOT_NOW: [&str; 3] = ["unavailable", "rate_limited", "inflight"];
 
-const ACK_P99_MAX: Duration = Duration::from_secs(2);
-const RECOVERY_MAX: Duration = Duration::from_secs(5);
+/// Whatever has not come by then does not come.
+const AT_MOST: Duration = Duration::from_secs(30);
+
+/// Ninety-nine of a hundred acks, and the way back to how it was, take no longer.
+const STRICT: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
 /// Once it is as fast as before for so long, it has recovered.
 const STEADY: Duration = Duration::from_millis(500);
@@ -88,11 +91,12 @@ fn run(stage: &Stage, report: &mut Report) {
     report.figure("gentle ack p99 ms", gentle.as_micros() as f64 / 1000.0);
     let recovery_s = recovered.map_or(f64::INFINITY, |time| time.as_secs_f64());
     report.figure("recovery s", (recovery_s * 100.0).round() / 100.0);
-    // On a debug build beside other tests a share is noise, and only a collapse shows.
-    let least = stage.scale(0.2, 0.8, 0.8);
+    // On a debug build beside other tests, on a disk that all share, times are noise: only an end shows.
+    let least = stage.scale(0.01, 0.8, 0.8);
+    let [acks, recovery] = stage.scale([AT_MOST; 2], STRICT, STRICT);
     report.expect(goodput >= peak * least, || format!("goodput {goodput:.0} of peak {peak:.0}"));
-    report.expect(p99 <= ACK_P99_MAX, || format!("99 of 100 acks took up to {p99:?}"));
-    report.expect(recovery_s <= RECOVERY_MAX.as_secs_f64(), || {
+    report.expect(p99 <= acks, || format!("99 of 100 acks took up to {p99:?}"));
+    report.expect(recovery_s <= recovery.as_secs_f64(), || {
         format!("{recovery_s:.1} s to be as fast as before, {gentle:?}")
     });
     let refused: u64 = senders.refused.values().sum();
@@ -104,10 +108,10 @@ fn run(stage: &Stage, report: &mut Report) {
 }
 
 fn join(crowd: &mut Crowd, rooms: &[String]) -> Result<(), String> {
-    let until = Instant::now() + RECOVERY_MAX * 2;
+    let until = Instant::now() + AT_MOST;
     (0..crowd.len()).for_each(|who| crowd.come(who, Instant::now()));
     let is_in = |crowd: &Crowd| crowd.inside() == crowd.len();
-    if !crowd.run_until(RECOVERY_MAX * 2, |_, _| (), is_in) {
+    if !crowd.run_until(AT_MOST, |_, _| (), is_in) {
         return Err("not everyone came in".to_owned());
     }
     for who in 0..crowd.len() {
@@ -258,7 +262,7 @@ impl Senders {
 
     /// Everything that was said is answered.
     fn drain(&mut self, report: &mut Report) {
-        let until = Instant::now() + RECOVERY_MAX * 2;
+        let until = Instant::now() + AT_MOST;
         while !self.open.is_empty() && Instant::now() < until {
             self.turn(Instant::now() + Duration::from_millis(10));
         }
@@ -270,7 +274,7 @@ impl Senders {
     fn recovers(&mut self, gentle: Duration, from: Instant) -> Option<Duration> {
         let all = std::mem::take(&mut self.took_us);
         let mut recovered = None;
-        while recovered.is_none() && from.elapsed() < RECOVERY_MAX * 2 {
+        while recovered.is_none() && from.elapsed() < AT_MOST {
             let began = from.elapsed();
             let (p99, messages) = self.one_by_one(STEADY);
             let fast = messages > 0 && p99 <= (gentle * 2).max(Duration::from_millis(10));
