@@ -8,6 +8,7 @@ pub mod attack;
 pub mod audience;
 pub mod chance;
 pub mod client;
+pub mod crowd;
 pub mod disk;
 pub mod http;
 pub mod lane;

@@ -18,10 +18,24 @@ pub const MIB: u64 = 1 << 20;
 impl Server {
     /// Bytes of memory that are resident.
     pub fn memory(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that ever was.
+    pub fn memory_most(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Addresses in use, whether or not there is memory behind them.
+    pub fn address_space(&self) -> u64 {
+        self.status_bytes("VmSize:")
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        kib.expect("VmRSS in /proc/PID/status") * 1024
+        kib.unwrap_or_else(|| panic!("no {name} in /proc/PID/status")) * 1024
     }
 
     /// Does something, and says how much memory more than before was resident meanwhile, at most.

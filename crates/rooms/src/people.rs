@@ -66,6 +66,10 @@ impl People {
         if person.seats.len() >= seats_max {
             return Err(Full);
         }
+        if person.seats.is_empty() {
+            // One is what most users have; a vector that grows by itself would begin with four.
+            person.seats.reserve_exact(1);
+        }
         person.seats.push(seat);
         Ok(None)
     }

@@ -41,6 +41,8 @@ pub(crate) struct Library {
 /// How often the database was read for what.
 #[derive(Default)]
 pub(crate) struct Queries {
+    /// Turns at a reader for a shard, whatever was asked in one.
+    pub(crate) lookups: AtomicU64,
     /// Who someone is in a room: one a room.
     pub(crate) standing: AtomicU64,
     /// A range of a log.
@@ -163,6 +165,7 @@ impl Library {
     }
 
     fn count(&self, question: &Question) {
+        self.queries.lookups.fetch_add(1, Ordering::Relaxed);
         let (count, n) = match question {
             Question::Standings { rooms, .. } => (&self.queries.standing, rooms.len()),
             Question::Pages(ranges) => (&self.queries.page, ranges.len()),

@@ -112,6 +112,7 @@ fn counters(out: &mut Out<'_>, app: &State) -> Result<(), Error> {
     put("events", "Events stored", total(app, |c| &c.events))?;
     put("dups", "Sends that were there already", total(app, |c| &c.dups))?;
     let queries = &app.library.queries;
+    put("reader_lookups", "Lookups read for shards", queries.lookups.load(Relaxed))?;
     put("reader_shared", "Reads that another one answered", queries.shared.load(Relaxed))?;
     let turned_away = app.entrance.turned_away.load(Relaxed);
     put("turned_away", "Connections closed at once, their address had too many", turned_away)?;

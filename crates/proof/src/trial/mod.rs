@@ -8,13 +8,18 @@ pub mod drains;
 pub mod flips;
 pub mod full_disk;
 pub mod hot_room;
+pub mod idle;
 pub mod kicks;
 pub mod kills;
 pub mod lane;
 pub mod locked;
+pub mod overload;
 pub mod planted;
 pub mod power;
 pub mod resumes;
+pub mod returns;
+pub mod scarce;
+pub mod slow;
 pub mod sync;
 
 use crate::report::Trial;
@@ -30,11 +35,16 @@ pub const ALL: &[Trial] = &[
     acks::TRIAL,
     hot_room::TRIAL,
     resumes::TRIAL,
+    slow::TRIAL,
+    returns::TRIAL,
     clocks::TRIAL,
     drains::TRIAL,
     kicks::TRIAL,
     attacks::TRIAL,
     flips::TRIAL,
+    idle::TRIAL,
+    overload::TRIAL,
+    scarce::TRIAL,
     lane::TRIAL,
     planted::TRIAL,
 ];

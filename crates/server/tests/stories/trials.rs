@@ -6,8 +6,8 @@ use tertulia_proof::chance::seed;
 use tertulia_proof::report::Trial;
 use tertulia_proof::stage::{Scale, Stage};
 use tertulia_proof::trial::{
-    acks, attacks, calls, clocks, drains, flips, full_disk, hot_room, kicks, lane, locked, power,
-    resumes,
+    acks, attacks, calls, clocks, drains, flips, full_disk, hot_room, idle, kicks, lane, locked,
+    overload, power, resumes, returns, scarce, slow,
 };
 
 /// The short form, on the server of this build.
@@ -60,6 +60,16 @@ fn t09_whoever_resumes_is_told_of_every_hole() {
 }
 
 #[test]
+fn t10_who_stops_reading_is_let_go_of_and_has_all_in_the_end() {
+    holds(&slow::TRIAL);
+}
+
+#[test]
+fn t11_everyone_comes_back_and_has_all() {
+    holds(&returns::TRIAL);
+}
+
+#[test]
 fn t17_a_clock_that_jumps_moves_nothing_else() {
     holds(&clocks::TRIAL);
 }
@@ -82,6 +92,21 @@ fn t21_attacks_do_no_harm() {
 #[test]
 fn t26_a_turned_bit_is_noticed() {
     holds(&flips::TRIAL);
+}
+
+#[test]
+fn t29_who_says_nothing_costs_little_and_gives_it_back() {
+    holds(&idle::TRIAL);
+}
+
+#[test]
+fn t30_too_much_is_refused_and_nothing_is_lost() {
+    holds(&overload::TRIAL);
+}
+
+#[test]
+fn t31_scarce_resources_break_no_promise() {
+    holds(&scarce::TRIAL);
 }
 
 #[test]
