@@ -58,16 +58,16 @@ fn run(stage: &Stage, report: &mut Report) {
     let weather = Weather::at_pace(Duration::from_secs(1) * MEMBERS as u32 / PER_SECOND);
     let mut storm = Storm::begins(&place, weather, SETTLE, stage.seed);
     storm.server.room(HALL, "group", &[USER]);
-    let (mut drains, mut shortest) = (0_u32, Duration::MAX);
+    let (mut drains, mut shortest, mut longest) = (0_u32, Duration::MAX, Duration::ZERO);
     for cycle in 0..cycles {
         let death = DEATHS[cycle % DEATHS.len()];
         stage.progress(&format!("{death:?}, {cycle} of {cycles}"));
         let mut crowd = gather(&storm.server, sockets);
         match death {
             Death::Drain => {
-                let spread = drain(report, &mut storm, &mut crowd);
+                let (spread, took) = drain(report, &mut storm, &mut crowd);
                 drains += 1;
-                shortest = shortest.min(spread);
+                (shortest, longest) = (shortest.min(spread), longest.max(took));
                 report.point("spread of the closes, s", cycle as f64, spread.as_secs_f64());
             }
             Death::DrainTwice => {
@@ -90,6 +90,7 @@ fn run(stage: &Stage, report: &mut Report) {
     report.figure("in order", f64::from(drains));
     report.figure("sockets", sockets as f64);
     report.figure("shortest spread ms", shortest.as_millis() as f64);
+    report.figure("gone after ms at most", longest.as_millis() as f64);
     if stage.scale != Scale::Short {
         report.expect(shortest >= SPREAD_MIN, || format!("all were closed within {shortest:?}"));
     }
@@ -114,8 +115,9 @@ fn gather(server: &Server, sockets: usize) -> Crowd {
     crowd
 }
 
-/// Tells the server to go, and looks at how it does. Gives the time between the first and the last close.
-fn drain(report: &mut Report, storm: &mut Storm, crowd: &mut Crowd) -> Duration {
+/// Tells the server to go, and looks at how it does. Gives the time between the first and the last close, and
+/// the time until it was gone.
+fn drain(report: &mut Report, storm: &mut Storm, crowd: &mut Crowd) -> (Duration, Duration) {
     let (internal, over) = (storm.server.internal, AtomicBool::new(false));
     let from = Instant::now();
     storm.server.signal(Signal::TERM);
@@ -129,7 +131,6 @@ fn drain(report: &mut Report, storm: &mut Storm, crowd: &mut Crowd) -> Duration 
     let status = storm.server.ended(GONE_WITHIN.saturating_sub(from.elapsed()));
     report.expect(status.success(), || format!("it ended with {status}"));
     let took = from.elapsed();
-    report.point("gone after, s", from.elapsed().as_secs_f64(), took.as_secs_f64());
     report.expect(left == 0, || format!("{left} sockets were not let go of"));
     let first = crowd.seats().iter().filter_map(|seat| seat.closed_at).min();
     let is_first = late.zip(first).is_none_or(|(ready, closed)| ready < closed);
@@ -149,7 +150,7 @@ fn drain(report: &mut Report, storm: &mut Storm, crowd: &mut Crowd) -> Duration 
     returns.dedup();
     let (different, all) = (returns.len(), crowd.seats().len());
     report.expect(different > all / 4, || format!("{all} come back at {different} times"));
-    spread(crowd)
+    (spread(crowd), took)
 }
 
 /// When the last question began that was answered with "ready".

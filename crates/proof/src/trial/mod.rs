@@ -12,6 +12,7 @@ pub mod kicks;
 pub mod kills;
 pub mod locked;
 pub mod power;
+mod replays;
 pub mod resumes;
 pub mod sync;
 
