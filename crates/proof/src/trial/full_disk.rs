@@ -97,9 +97,7 @@ fn keep_full(
             report.count("reads meanwhile", 3);
             listeners.iter_mut().for_each(|listener| listener.say(r#"{"t":"pong"}"#));
             if refused % 2000 == 0 {
-                if refused % 2000 == 0 {
-                    stage.progress(&format!("full for {:?} of {full:?}", from.elapsed()));
-                }
+                stage.progress(&format!("full for {:?} of {full:?}", from.elapsed()));
             }
         }
         // A client would wait for retry_ms; this one is in a hurry, but leaves the processor to others.
