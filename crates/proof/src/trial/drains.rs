@@ -59,16 +59,16 @@ fn run(stage: &Stage, report: &mut Report) {
         Weather::at_pace(Duration::from_secs(1) * Crew::SMALL.senders as u32 / PER_SECOND);
     let mut storm = Storm::begins(&place, weather, Crew::SMALL, SETTLE, stage.seed);
     storm.server.room(HALL, "group", &[USER]);
-    let (mut drains, mut shortest) = (0_u32, Duration::MAX);
+    let (mut drains, mut shortest, mut longest) = (0_u32, Duration::MAX, Duration::ZERO);
     for cycle in 0..cycles {
         let death = DEATHS[cycle % DEATHS.len()];
         stage.progress(&format!("{death:?}, {cycle} of {cycles}"));
         let mut audience = gather(&storm.server, sockets);
         match death {
             Death::Drain => {
-                let spread = drain(report, &mut storm, &mut audience);
+                let (spread, took) = drain(report, &mut storm, &mut audience);
                 drains += 1;
-                shortest = shortest.min(spread);
+                (shortest, longest) = (shortest.min(spread), longest.max(took));
                 report.point("spread of the closes, s", cycle as f64, spread.as_secs_f64());
             }
             Death::DrainTwice => {
@@ -91,6 +91,7 @@ fn run(stage: &Stage, report: &mut Report) {
     report.figure("in order", f64::from(drains));
     report.figure("sockets", sockets as f64);
     report.figure("shortest spread ms", shortest.as_millis() as f64);
+    report.figure("gone after ms at most", longest.as_millis() as f64);
     if stage.scale != Scale::Short {
         report.expect(shortest >= SPREAD_MIN, || format!("all were closed within {shortest:?}"));
     }
@@ -115,8 +116,9 @@ fn gather(server: &Server, sockets: usize) -> Audience {
     audience
 }
 
-/// Tells the server to go, and looks at how it does. Gives the time between the first and the last close.
-fn drain(report: &mut Report, storm: &mut Storm, audience: &mut Audience) -> Duration {
+/// Tells the server to go, and looks at how it does. Gives the time between the first and the last close, and
+/// the time until it was gone.
+fn drain(report: &mut Report, storm: &mut Storm, audience: &mut Audience) -> (Duration, Duration) {
     let (internal, over) = (storm.server.internal, AtomicBool::new(false));
     let from = Instant::now();
     storm.server.signal(Signal::TERM);
@@ -130,7 +132,6 @@ fn drain(report: &mut Report, storm: &mut Storm, audience: &mut Audience) -> Dur
     let status = storm.server.ended(GONE_WITHIN.saturating_sub(from.elapsed()));
     report.expect(status.success(), || format!("it ended with {status}"));
     let took = from.elapsed();
-    report.point("gone after, s", from.elapsed().as_secs_f64(), took.as_secs_f64());
     report.expect(left == 0, || format!("{left} sockets were not let go of"));
     let first = audience.seats().iter().filter_map(|seat| seat.closed_at).min();
     let is_first = late.zip(first).is_none_or(|(ready, closed)| ready < closed);
@@ -150,7 +151,7 @@ fn drain(report: &mut Report, storm: &mut Storm, audience: &mut Audience) -> Dur
     returns.dedup();
     let (different, all) = (returns.len(), audience.seats().len());
     report.expect(different > all / 4, || format!("{all} come back at {different} times"));
-    spread(audience)
+    (spread(audience), took)
 }
 
 /// When the last question began that was answered with "ready".

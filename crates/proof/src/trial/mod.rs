@@ -16,6 +16,7 @@ pub mod locked;
 pub mod overload;
 pub mod planted;
 pub mod power;
+mod replays;
 pub mod resumes;
 pub mod returns;
 pub mod scarce;

@@ -24,15 +24,16 @@ use tertulia_protocol::frame::{Opcode, put_masked};
 use tertulia_protocol::heard::{self, Heard as Object};
 use tertulia_protocol::reply::Attached;
 
+use super::replays::replay;
 use crate::chance::Chance;
 use crate::client::{Client, Heard, message};
 use crate::report::{Report, Trial};
 use crate::server::{Server, raise_file_limit};
 use crate::speaker::{Pace, Speaker};
-use crate::stage::{Scale, Stage};
+use crate::stage::Stage;
 
 /// Who listens.
-const USER: &str = "eve";
+pub(super) const USER: &str = "eve";
 
 /// Rooms with short messages.
 const ROOMS: u64 = 6;
@@ -40,21 +41,15 @@ const ROOMS: u64 = 6;
 /// The room with large ones: there a page ends by its bytes, too.
 const LARGE: &str = "zeppelin";
 
-/// The room that is replayed as a whole.
-const LONG: &str = "annals";
-
 /// What the protocol says where a client says nothing.
 const PAGE: u64 = 256;
 const JUMP: u64 = 2000;
 
 /// More than ever is missed here.
-const JUMP_MAX: u64 = 100_000;
+pub(super) const JUMP_MAX: u64 = 100_000;
 
 /// What is counted where a hole was told.
 const HOLES: &str = "holes told";
-
-/// Everything is replayed by then.
-const REPLAY_WITHIN: Duration = Duration::from_secs(2);
 
 /// In the end everyone has everything by then.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -515,54 +510,59 @@ fn differs(seat: &Seat, log: &[u64]) -> Option<String> {
     (!skip(&mut last, head)).then(|| format!("it ends at {last}, the log at {head}"))
 }
 
-/// A long absence: everything of a room at once, and once more from a server that has just started.
-fn replay(stage: &Stage, report: &mut Report, server: &mut Server, events: u64) {
-    const WINDOW: u64 = 64;
-    server.room(LONG, "group", &["ada", USER]);
-    let mut ada = Client::join(server, "ada", &[]);
-    let (mut said, mut answered) = (0, 0);
-    while answered < events {
-        while said < events && said - answered < WINDOW {
-            ada.command(message(LONG, &format!("a{said}")));
-            said += 1;
-        }
-        ada.find(|said| said["t"] == "ok");
-        answered += 1;
-    }
-    report.figure("replayed", events as f64);
-    for what in ["replay ms", "replay after a restart ms"] {
-        let took = whole(server, events);
-        report.figure(what, took.as_millis() as f64);
-        if stage.scale != Scale::Short {
-            report.expect(took <= REPLAY_WITHIN, || format!("{what}: {took:?}"));
-        }
-        server.kill();
-        *server = server.place.clone().open();
-    }
-}
+#[cfg(test)]
+mod tests {
+    use tertulia_protocol::Role;
 
-/// How long it takes to have all of the room.
-fn whole(server: &Server, events: u64) -> Duration {
-    let epoch = server.epoch(LONG);
-    let token = server.token(USER);
-    let from = Instant::now();
-    let options = json!({"page": 1000, "jump": JUMP_MAX});
-    let rooms = json!([[LONG, epoch.as_str(), 0, options]]);
-    let (mut client, said) = Client::welcome(server, &token, rooms);
-    let head = said["rooms"][LONG]["head"].as_u64().expect("a head");
-    assert!(head >= events, "{said}");
-    let (mut last, mut upto) = (0, said["rooms"][LONG]["upto"].as_u64().expect("a number"));
-    while last < head {
-        if last >= upto {
-            let sub = json!({"t": "sub", "room": LONG, "epoch": epoch.as_str(), "seq": last,
-                "page": 1000, "jump": JUMP_MAX});
-            upto = client.ask(sub)["upto"].as_u64().expect("a number");
-        }
-        while last < upto {
-            let said = client.object();
-            assert_eq!(said["seq"], last + 1, "{said}");
-            last += 1;
-        }
+    use super::*;
+
+    fn position(seq: u64) -> Position {
+        Position { epoch: Epoch::parse("e7").expect("an epoch"), seq }
     }
-    from.elapsed()
+
+    #[test]
+    fn an_answer_that_breaks_a_rule_is_found() {
+        let asked = Asked { from: position(41), page: 10, jump: 20, in_hello: false, floor: 50 };
+        let good = Attached {
+            epoch: position(0).epoch,
+            base: 41,
+            upto: 51,
+            head: 57,
+            first: 1,
+            n: 0,
+            role: Role::Member,
+            reset: false,
+            hole: false,
+            more: true,
+        };
+        let breaks = |answer: Attached| breach(&asked, &answer, false).is_some();
+        assert!(!breaks(good));
+        assert!(breaks(Attached { head: 49, upto: 49, more: false, ..good }), "stale");
+        assert!(breaks(Attached { base: 42, ..good }), "an event left out");
+        assert!(breaks(Attached { upto: 50, ..good }), "a short page");
+        assert!(breaks(Attached { more: false, ..good }), "the rest forgotten");
+        assert!(breaks(Attached { hole: true, base: 57, upto: 57, more: false, ..good }));
+        assert!(breaks(Attached { head: 62, ..good }), "a hole that is not told");
+        let hole = Attached { hole: true, base: 62, upto: 62, head: 62, more: false, ..good };
+        assert!(!breaks(hole));
+        assert!(breaks(Attached { base: 61, ..hole }), "not at the head");
+    }
+
+    #[test]
+    fn what_was_left_out_or_changed_is_found() {
+        let seat = |heard: &[(u64, u64)], holes: &[(u64, u64)]| Seat {
+            follow: Follow::from(None),
+            asked: None,
+            start: 0,
+            heard: heard.to_vec(),
+            holes: holes.iter().copied().collect(),
+        };
+        let log = [10, 20, 30, 40, 50];
+        let whole = [(1, 10), (2, 20), (3, 30), (4, 40), (5, 50)];
+        assert_eq!(differs(&seat(&whole, &[]), &log), None);
+        assert_eq!(differs(&seat(&[(1, 10), (5, 50)], &[(1, 3), (3, 4)]), &log), None);
+        assert!(differs(&seat(&[(1, 10), (5, 50)], &[(1, 3)]), &log).is_some(), "a hole untold");
+        assert!(differs(&seat(&whole[..4], &[]), &log).is_some(), "the end is missing");
+        assert!(differs(&seat(&[(1, 11)], &[(1, 5)]), &log).is_some(), "other bytes");
+    }
 }
