@@ -36,11 +36,13 @@ load: ## Four crowds against a server of their own, a minute each
 	done
 
 soak: tools ## Every trial in its long form, under an hour; SCALE=long for more
-	cargo build --release --locked --bin tertulia --bin tertulia-proof
+	cargo build --release --locked --bin tertulia
+	cargo build --locked --bin tertulia-proof
 	@# Built beside the others, so that no one runs it by mistake.
-	CARGO_BUILD_BUILD_DIR=target cargo build --locked --features tertulia-server/planted-faults --bin tertulia --target-dir target/planted
+	CARGO_BUILD_BUILD_DIR=$${CARGO_BUILD_BUILD_DIR:-$(CURDIR)/target} cargo build --locked --bin tertulia \
+		--features tertulia-server/planted-faults --target-dir target/planted
 	@mkdir -p target/soak
-	target/release/tertulia-proof --scale $(SCALE) --json target/soak/report.json --html target/soak/report.html
+	target/debug/tertulia-proof --scale $(SCALE) --json target/soak/report.json --html target/soak/report.html
 
 publish: ## Write the figures of the last soak into docs/reliability.md and README.md
 	@$(XTASK) publish
