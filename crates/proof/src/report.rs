@@ -75,6 +75,12 @@ impl Report {
         }
     }
 
+    /// A figure of which the largest value counts.
+    pub(crate) fn most(&mut self, name: &str, value: f64) {
+        let known = self.figures.iter().find(|(known, _)| known == name);
+        self.figure(name, known.map_or(value, |(_, before)| before.max(value)));
+    }
+
     /// A figure that grows.
     pub(crate) fn count(&mut self, name: &str, more: u64) {
         let known = self.figures.iter().find(|(known, _)| known == name);

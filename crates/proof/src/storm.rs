@@ -140,6 +140,8 @@ pub struct Member {
     is_settled: bool,
     /// Nothing new before then, where there is a pace.
     not_before: Instant,
+    /// When their clock began.
+    born: Instant,
 }
 
 impl Member {
@@ -171,6 +173,7 @@ impl Member {
             byes: BTreeMap::new(),
             is_settled: false,
             not_before: Instant::now(),
+            born: Instant::now(),
         }
     }
 
@@ -205,11 +208,12 @@ impl Member {
     fn talk(&mut self, mut client: Client, weather: &Weather) -> Option<()> {
         self.subs.clear();
         let mut rooms = Vec::new();
+        let now_ms = self.now_ms();
         for (room, seat) in &mut self.seats {
             seat.follow.cut();
             seat.outbox.iter_mut().for_each(|draft| draft.id = None);
             seat.not_before = None;
-            if let Some(Say::Sub(Some(Position { epoch, seq }))) = seat.follow.say(0) {
+            if let Some(Say::Sub(Some(Position { epoch, seq }))) = seat.follow.say(now_ms) {
                 rooms.push(json!([room, epoch.as_str(), seq]));
             }
         }
@@ -246,7 +250,7 @@ impl Member {
 
     /// Says all that may be said now.
     fn speak(&mut self, client: &mut Client, weather: &Weather) {
-        let now_ms = 0;
+        let now_ms = self.now_ms();
         for (room, seat) in &mut self.seats {
             if let Some(Say::Sub(position)) = seat.follow.say(now_ms) {
                 let mut sub = json!({"t": "sub", "room": room});
@@ -287,6 +291,10 @@ impl Member {
         }
     }
 
+    fn now_ms(&self) -> u64 {
+        self.born.elapsed().as_millis() as u64
+    }
+
     /// Rooms where nothing is to be resent first.
     fn open_rooms(&self) -> Vec<String> {
         let open = self.seats.iter().filter(|(_, seat)| seat.not_before.is_none());
@@ -318,7 +326,8 @@ impl Member {
             Ok(Object::Err(refused)) => {
                 let id = refused.id.map(u64::from);
                 if let Some(room) = id.and_then(|id| self.subs.remove(&id)) {
-                    self.seat(&room).follow.refused(refused.retry_ms.map(|_| 0), 0);
+                    let now_ms = self.now_ms();
+                    self.seat(&room).follow.refused(refused.retry_ms, now_ms);
                 } else if id.is_some() && id == *welcome {
                     self.complaints.push(format!("hello was refused: {line}"));
                 } else if let (Some(id), Some(retry_ms)) = (id, refused.retry_ms) {
@@ -328,7 +337,10 @@ impl Member {
                 }
             }
             Ok(Object::Bye { code, .. }) => *self.byes.entry(code).or_default() += 1,
-            Ok(Object::Lag { room }) => self.seat(&room).follow.lag(0),
+            Ok(Object::Lag { room }) => {
+                let now_ms = self.now_ms();
+                self.seat(&room).follow.lag(now_ms);
+            }
             Ok(Object::Ping) => {}
             Ok(other) => self.complaints.push(format!("unexpected: {other:?}")),
             Err(error) => self.complaints.push(format!("unreadable: {error}: {line}")),
@@ -344,7 +356,8 @@ impl Member {
                     self.check_continuity(&room, kept);
                 }
                 Err(denied) if denied.retry_ms.is_some() => {
-                    self.seat(&room).follow.refused(Some(0), 0);
+                    let now_ms = self.now_ms();
+                    self.seat(&room).follow.refused(denied.retry_ms, now_ms);
                 }
                 Err(denied) => self.complaints.push(format!("{room} is lost: {denied:?}")),
             }

@@ -1,4 +1,5 @@
-//! T21, attacks: row by row, with a bystander beside each, on one server for all rows of a ground. (I12, I16, I17)
+//! T21, attacks: row by row, with a bystander beside each, on one server for all rows of a ground.
+//! (I12, I16, I17)
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -19,8 +20,8 @@ const GROWTH_MAX: u64 = 64 * MIB;
 /// Between two looks at what has to come back.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a room in which someone talks may add to memory in the time of a trial: the page caches of a writer, a
-/// checkpointer and two readers of SQLite, 2 MiB each.
+/// What a room in which someone talks may add to memory in the time of a trial: the page caches of a writer,
+/// a checkpointer and two readers of SQLite, 2 MiB each.
 const BYSTANDER_BYTES_MAX: u64 = 8 * MIB;
 
 /// Guests who come before the first row, and twice as many who only ask something.
@@ -110,15 +111,17 @@ fn on_ground(stage: &Stage, report: &mut Report, ground: &Ground, rows: &[&'stat
             return;
         }
         if stage.scale != Scale::Short {
-            before.comes_back(stage, &server, report, row.id, 0);
+            let after = before.comes_back(stage, &server, report, row.id, 0);
+            report.case(row.id, row.title, "memory after MiB", after);
         }
     }
-    before.comes_back(stage, &server, report, ground.name, BYSTANDER_BYTES_MAX);
+    let after = before.comes_back(stage, &server, report, ground.name, BYSTANDER_BYTES_MAX);
+    report.figure(&format!("memory after all on {} MiB", ground.name), after);
     bystander.end().into_iter().for_each(|wrong| report.wrong(format!("bystander: {wrong}")));
 }
 
-/// Lets an ordinary crowd come and go, so that what a server keeps for the next one, tables above all, is not taken
-/// for what an attack left behind.
+/// Lets an ordinary crowd come and go, so that what a server keeps for the next one, tables above all, is not
+/// taken for what an attack left behind.
 fn guests(server: &Server) {
     raise_file_limit(3 * GUESTS as u64);
     let ask = || {
@@ -168,9 +171,12 @@ fn attempt(
     let is_quiet = quiet.p99 <= Duration::from_millis(p99_max);
     expect(is_quiet, format!("the bystander waited {quiet:?}"));
     expect(grown <= GROWTH_MAX, format!("memory grew by {} MiB", grown / MIB));
-    report.figure(&format!("{} p99 ms", row.id), quiet.p99.as_micros() as f64 / 1000.0);
-    report.figure(&format!("{} grown MiB", row.id), mib(grown));
-    report.figure(&format!("{} seconds", row.id), (from.elapsed().as_millis() / 10) as f64 / 100.0);
+    let p99_ms = (quiet.p99.as_micros() / 10) as f64 / 100.0;
+    report.case(row.id, row.title, "seconds", (from.elapsed().as_millis() / 10) as f64 / 100.0);
+    report.case(row.id, row.title, "bystander p99 ms", p99_ms);
+    report.case(row.id, row.title, "memory grown MiB", mib(grown));
+    report.most("worst bystander p99 ms", p99_ms);
+    report.most("most memory grown MiB", mib(grown));
     wrongs.into_iter().for_each(|wrong| report.wrong(format!("{}: {wrong}", row.id)));
 }
 
@@ -197,8 +203,8 @@ impl Baseline {
         Baseline { memory: server.memory(), descriptors: server.descriptors() }
     }
 
-    /// Waits until it has no more than before; what it still has in the end is wrong. The short form does not wait
-    /// for memory, which the allocator gives back when it likes.
+    /// Waits until it has no more than before; what it still has in the end is wrong. The short form does not
+    /// wait for memory, which the allocator gives back when it likes. Gives the MiB in the end.
     fn comes_back(
         &self,
         stage: &Stage,
@@ -206,7 +212,7 @@ impl Baseline {
         report: &mut Report,
         what: &str,
         own_bytes: u64,
-    ) {
+    ) -> f64 {
         let back = self.memory * 11 / 10 + own_bytes;
         let memory_max = stage.scale(self.memory + GROWTH_MAX, back, back);
         let within = stage.scale(BACK_WITHIN / 6, BACK_WITHIN, BACK_WITHIN);
@@ -218,7 +224,6 @@ impl Baseline {
             std::thread::sleep(LOOK_EVERY);
             now = Baseline::of(server);
         }
-        report.figure(&format!("{what} memory after MiB"), mib(now.memory));
         report.expect(is_back(&now), || {
             format!(
                 "{what}: {} MiB and {} descriptors before, {} MiB and {} {within:?} after",
@@ -228,5 +233,6 @@ impl Baseline {
                 now.descriptors
             )
         });
+        mib(now.memory)
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::report::{Report, Trial};
 use crate::stage::{OS_DURABILITY, Scale, Stage};
-use crate::trial::{kicks, kills, power, sync};
+use crate::trial::{hot_room, kicks, kills, power, sync};
 
 /// A way to be wrong, and who notices.
 pub struct Planted {
@@ -56,6 +56,12 @@ pub const FAULTS: &[Planted] = &[
         what: "lets who was removed go on listening",
         noticed_by: &kicks::TRIAL,
         words: "out at",
+    },
+    Planted {
+        fault: "swap-two",
+        what: "hands two live events over in the wrong order",
+        noticed_by: &hot_room::TRIAL,
+        words: "a listener heard",
     },
 ];
 

@@ -33,6 +33,21 @@ fn a_decoder_is_small_and_holds_nothing_between_messages() {
 }
 
 #[test]
+fn a_header_that_comes_byte_by_byte_does_not_double_what_is_held() {
+    let limit = 280;
+    let mut decoder = Decoder::new(Side::Server);
+    let begun = frame(TEXT_BEGINS, &"x".repeat(270));
+    hear(&mut decoder, [&begun[..100], &begun[100..]], limit);
+    let before = decoder.held_bytes();
+    for byte in &frame(MORE, "yes")[..5] {
+        hear(&mut decoder, [&[*byte][..]], limit);
+    }
+    // Two bytes, a length of eight and a mask are the longest header there is.
+    let held = decoder.held_bytes();
+    assert!(held <= before.max(BOX_BYTES_MAX + limit) + 14, "{held} bytes held, {before} before");
+}
+
+#[test]
 fn a_frame_that_lies_whole_in_the_input_is_not_copied() {
     let mut bytes = [frame(TEXT, "one"), frame(PING, "two"), frame(BINARY, "three")].concat();
     let places = bytes.as_ptr_range();

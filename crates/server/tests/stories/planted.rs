@@ -41,3 +41,8 @@ fn a_double_delivery_is_noticed() {
 fn a_kick_that_is_not_carried_out_is_noticed() {
     is_noticed("skip-kick");
 }
+
+#[test]
+fn two_events_in_the_wrong_order_are_noticed() {
+    is_noticed("swap-two");
+}
