@@ -14,6 +14,9 @@ LOAD_SECONDS := 60
 # How long the trials of `make soak` take: soak is under an hour, long is as long as it takes.
 SCALE := soak
 
+# How many lives the simulation lives in a soak.
+SOAK_SEEDS := 20000
+
 help:
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 11
 
@@ -35,14 +38,19 @@ load: ## Four crowds against a server of their own, a minute each
 		target/release/tertulia-load $$crowd --seconds $(LOAD_SECONDS) || exit 1; \
 	done
 
-soak: tools ## Every trial in its long form, under an hour; SCALE=long for more
+soak: tools conformance ## Every trial in its long form, under an hour; SCALE=long for more
 	cargo build --release --locked --bin tertulia
 	cargo build --locked --bin tertulia-proof
 	@# Built beside the others, so that no one runs it by mistake.
 	CARGO_BUILD_BUILD_DIR=$${CARGO_BUILD_BUILD_DIR:-$(CURDIR)/target} cargo build --locked --bin tertulia \
 		--features tertulia-server/planted-faults --target-dir target/planted
 	@mkdir -p target/soak
-	target/debug/tertulia-proof --scale $(SCALE) --json target/soak/report.json --html target/soak/report.html
+	@$(XTASK) conformance --report target/soak/conformance.json
+	@$(XTASK) fuzz $(FUZZ_SECONDS) --report target/soak/fuzz.json
+	SIM_SEEDS=$(SOAK_SEEDS) SIM_REPORT=$(CURDIR)/target/soak/simulation.json \
+		cargo nextest run --locked -p tertulia-rooms --no-capture the_ring_holds
+	target/debug/tertulia-proof --scale $(SCALE) --json target/soak/report.json --html target/soak/report.html \
+		$(foreach part,conformance fuzz simulation,--add target/soak/$(part).json)
 
 publish: ## Write the figures of the last soak into docs/reliability.md and README.md
 	@$(XTASK) publish

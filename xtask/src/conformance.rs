@@ -10,6 +10,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
+use crate::part::Part;
 use crate::run::{Done, command, root};
 use crate::tools;
 
@@ -26,14 +27,43 @@ const CASES: usize = 301;
 /// The suite takes a tenth of it; a case that never ends is none that passed.
 const SECONDS_MAX: u32 = 120;
 
-/// By case: of what was said, of how it closed, and the code in our close frame.
-type Verdicts = BTreeMap<Case, (String, String, Option<u64>)>;
+/// Of what was said, of how it closed, and the code in our close frame.
+type Verdict = (String, String, Option<u64>);
+
+type Verdicts = BTreeMap<Case, Verdict>;
 
 /// A case's number, in whose order a reader looks for it.
 type Case = Vec<u32>;
 
-/// Runs the cases and compares, or keeps what came of them from now on.
-pub(crate) fn run(keep: bool) -> Done {
+/// Runs the cases and compares.
+pub(crate) fn run(report: Option<&str>) -> Done {
+    let mut part = Part::begin("T22", "the Autobahn cases against the WebSocket");
+    let done = compare(&mut part);
+    part.end(report, done)
+}
+
+fn compare(part: &mut Part) -> Done {
+    let found = found()?;
+    let said = |word: &str| found.values().filter(|(said, ..)| said == word).count();
+    part.figure("cases", found.len());
+    part.figure("ok", said("OK"));
+    part.figure("informational", said("INFORMATIONAL"));
+    part.figure("failed", found.values().filter(|verdict| is_failed(verdict)).count());
+    let kept = fs::read_to_string(root().join(KEPT)).map_err(|error| format!("{KEPT}: {error}"))?;
+    judge(&found, &kept_verdicts(&kept).ok_or(format!("{KEPT}: not what was written there"))?)?;
+    println!("conformance: {} cases, none failed, none changed", found.len());
+    Ok(())
+}
+
+/// Runs the cases and keeps what came of them, unless one failed.
+pub(crate) fn keep() -> Done {
+    let found = found()?;
+    judge(&found, &found)?;
+    fs::write(root().join(KEPT), text(&found)).map_err(|error| format!("{KEPT}: {error}"))
+}
+
+/// What the suite says of a server that runs as long as it asks.
+fn found() -> Done<Verdicts> {
     let server = Server::start()?;
     // What an earlier run left must not be taken for this one's.
     let _ = fs::remove_dir_all(root().join(REPORTS));
@@ -50,16 +80,7 @@ pub(crate) fn run(keep: bool) -> Done {
     let path = root().join(REPORTS).join("index.json");
     let index = fs::read_to_string(&path)
         .map_err(|error| format!("{}: {error}; the suite ended with {ended}", path.display()))?;
-    let found = verdicts(&index).ok_or("index.json has another shape than expected")?;
-    if keep {
-        judge(&found, &found)?;
-        return fs::write(root().join(KEPT), text(&found))
-            .map_err(|error| format!("{KEPT}: {error}"));
-    }
-    let kept = fs::read_to_string(root().join(KEPT)).map_err(|error| format!("{KEPT}: {error}"))?;
-    judge(&found, &kept_verdicts(&kept).ok_or(format!("{KEPT}: not what was written there"))?)?;
-    println!("conformance: {} cases, none failed, none changed", found.len());
-    Ok(())
+    verdicts(&index).ok_or("index.json has another shape than expected".to_owned())
 }
 
 /// The one server that the suite asks for.
@@ -113,13 +134,13 @@ fn verdicts(index: &str) -> Option<Verdicts> {
 }
 
 fn kept_verdicts(text: &str) -> Option<Verdicts> {
-    let kept: BTreeMap<String, (String, String, Option<u64>)> = serde_json::from_str(text).ok()?;
+    let kept: BTreeMap<String, Verdict> = serde_json::from_str(text).ok()?;
     kept.into_iter().map(|(name, verdict)| Some((case(&name)?, verdict))).collect()
 }
 
 /// A case a line.
 fn text(verdicts: &Verdicts) -> String {
-    let line = |(case, verdict): (&Case, &(String, String, Option<u64>))| {
+    let line = |(case, verdict): (&Case, &Verdict)| {
         format!("{:?}: {}", name(case), serde_json::json!(verdict))
     };
     let lines: Vec<String> = verdicts.iter().map(line).collect();
@@ -134,15 +155,19 @@ fn name(case: &[u32]) -> String {
     case.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
 }
 
+/// The suite calls a case that it could not even run an error.
+fn is_failed((said, closed, _): &Verdict) -> bool {
+    [said, closed].iter().any(|word| word.starts_with("FAILED") || *word == "ERROR")
+}
+
 /// Errors: every case that failed, every one that is not as it was kept, and a number of them that is wrong.
 fn judge(found: &Verdicts, kept: &Verdicts) -> Done {
     let mut wrong = Vec::new();
     if found.len() != CASES {
         wrong.push(format!("{} cases were run, there are {CASES}", found.len()));
     }
-    for (case, (said, closed, _)) in found {
-        // The suite calls a case that it could not even run an error.
-        if [said, closed].iter().any(|word| word.starts_with("FAILED") || *word == "ERROR") {
+    for (case, verdict @ (said, closed, _)) in found {
+        if is_failed(verdict) {
             wrong.push(format!("{} failed: {said}, closing {closed}", name(case)));
         }
     }
@@ -164,7 +189,7 @@ fn judge(found: &Verdicts, kept: &Verdicts) -> Done {
     ))
 }
 
-fn word(verdict: Option<&(String, String, Option<u64>)>) -> String {
+fn word(verdict: Option<&Verdict>) -> String {
     verdict.map_or("absent".to_owned(), |verdict| serde_json::json!(verdict).to_string())
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::run::{Done, root, show};
+use crate::part::Part;
+use crate::run::{Done, root, show, tee};
 use crate::tools;
 
 #[path = "../../fuzz/lines.rs"]
@@ -40,21 +41,13 @@ const INPUT_SECONDS_MAX: u32 = 5;
 const MEMORY_MB_MAX: u32 = 512;
 
 /// Runs every target for so long, one after the other, until one finds something.
-pub(crate) fn run(seconds: u64) -> Done {
-    tools::fuzz()?;
-    for target @ Target { name, bytes_max, .. } in TARGETS {
-        let (found, seeds) = (folder("found", name), folder("seeds", name));
-        fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
-        target.write_seeds(&seeds)?;
-        let (found, seeds) = (found.display(), seeds.display());
-        show(&format!(
-            "{} {found} {seeds} -- -max_total_time={seconds} -max_len={bytes_max} \
-             -timeout={INPUT_SECONDS_MAX} -rss_limit_mb={MEMORY_MB_MAX} -print_final_stats=1",
-            cargo_fuzz(name),
-        ))
-        .map_err(|why| format!("{why}\n{}", way_out(name)))?;
-    }
-    Ok(())
+pub(crate) fn run(seconds: &str, report: Option<&str>) -> Done {
+    let seconds =
+        seconds.parse().map_err(|error| format!("{seconds}: no number of seconds: {error}"))?;
+    let mut part = Part::begin("FUZZ", "any bytes at every parser");
+    part.figure("seconds a target", seconds);
+    let done = TARGETS.iter().try_for_each(|target| target.look(seconds, &mut part));
+    part.end(report, done)
 }
 
 /// Keeps of all that was found as little as reaches the same code.
@@ -92,6 +85,34 @@ fn way_out(name: &str) -> String {
 }
 
 impl Target {
+    fn look(&self, seconds: u64, part: &mut Part) -> Done {
+        let Target { name, bytes_max, .. } = self;
+        tools::fuzz()?;
+        let (found, seeds) = (folder("found", name), folder("seeds", name));
+        fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
+        self.write_seeds(&seeds)?;
+        let (found, seeds) = (found.display(), seeds.display());
+        let said = tee(&format!(
+            "{} {found} {seeds} -- -max_total_time={seconds} -max_len={bytes_max} \
+             -timeout={INPUT_SECONDS_MAX} -rss_limit_mb={MEMORY_MB_MAX} -print_final_stats=1",
+            cargo_fuzz(name),
+        ))
+        .map_err(|why| format!("{why}\n{}", way_out(name)))?;
+        let number = |before: &str| {
+            let text = said.rsplit_once(before).map_or("", |(_, text)| text.trim_start());
+            text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        };
+        let read = |before: &str| number(before).ok_or(format!("{name}: no {before} in its words"));
+        part.case(
+            name,
+            &[
+                ("inputs tried", read("stat::number_of_executed_units:")?),
+                ("coverage", read("cov:")?),
+            ],
+        );
+        Ok(())
+    }
+
     /// What is kept and the golden rows, a file each.
     fn write_seeds(&self, folder: &Path) -> Done {
         anew(folder)?;

@@ -7,6 +7,7 @@ mod conformance;
 mod deny;
 mod fuzz;
 mod generate;
+mod part;
 mod publish;
 mod run;
 mod steps;
@@ -21,9 +22,10 @@ cargo xtask gen [--check]   write what is generated (or say what is out of date)
 cargo xtask tools           install what the tests need and is missing
 cargo xtask deny            judge the dependencies
 cargo xtask publish         write the figures of the last soak into the pages that show them
-cargo xtask conformance [--keep]
+cargo xtask conformance [--report FILE | --keep]
                             judge the WebSocket by cases of others (or keep the verdicts)
-cargo xtask fuzz SECONDS     look for bytes that break what has to hold, so long for each target
+cargo xtask fuzz SECONDS [--report FILE]
+                            look for bytes that break what has to hold, so long for each target
 cargo xtask fuzz --keep     keep in fuzz/corpus what was found worth it
 cargo xtask fuzz --tell FILE
                             an input as a line of fuzz/corpus
@@ -40,14 +42,13 @@ fn main() -> ExitCode {
         ["publish"] => publish::run(),
         ["tools"] => tools::run(),
         ["deny"] => deny::run(),
-        ["conformance"] => conformance::run(false),
-        ["conformance", "--keep"] => conformance::run(true),
+        ["conformance"] => conformance::run(None),
+        ["conformance", "--report", path] => conformance::run(Some(path)),
+        ["conformance", "--keep"] => conformance::keep(),
         ["fuzz", "--keep"] => fuzz::keep(),
         ["fuzz", "--tell", path] => fuzz::tell(path),
-        ["fuzz", seconds] => seconds
-            .parse()
-            .map_err(|error| format!("{seconds}: no number of seconds: {error}"))
-            .and_then(fuzz::run),
+        ["fuzz", seconds] => fuzz::run(seconds, None),
+        ["fuzz", seconds, "--report", path] => fuzz::run(seconds, Some(path)),
         ["steps", names @ ..] if !names.is_empty() => steps::run(names),
         _ => {
             eprint!("{USAGE}");

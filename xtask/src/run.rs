@@ -1,5 +1,6 @@
 //! Run: other programs, and where the project stands.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,6 +26,24 @@ pub(crate) fn show(line: &str) -> Done {
     println!("$ {line}");
     let status = command(line).status().map_err(|error| format!("{line}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{line}: {status}")) }
+}
+
+/// Runs `line`, shows what it says on standard error, and gives that, too.
+pub(crate) fn tee(line: &str) -> Done<String> {
+    println!("$ {line}");
+    let told = |error: std::io::Error| format!("{line}: {error}");
+    let mut child = command(line).stderr(Stdio::piped()).spawn().map_err(told)?;
+    let mut said = String::new();
+    if let Some(words) = child.stderr.take() {
+        for words in BufReader::new(words).lines() {
+            let words = words.map_err(told)?;
+            eprintln!("{words}");
+            said += &words;
+            said.push('\n');
+        }
+    }
+    let status = child.wait().map_err(told)?;
+    if status.success() { Ok(said) } else { Err(format!("{line}: {status}")) }
 }
 
 /// What `line` prints; what it says on standard error is shown.

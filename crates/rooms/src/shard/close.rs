@@ -85,7 +85,7 @@ impl Shard {
         self.counters.connections.set(self.connections.len() as u64);
     }
 
-    /// Answers a WebSocket ping. Only the newest one counts.
+    /// Answers a WebSocket ping.
     pub(super) fn pong_frame(&mut self, place: u32, payload: &[u8]) {
         let connection = &mut self.connections[place as usize];
         self.links.pong(&mut connection.out, |out| {

@@ -21,6 +21,9 @@ const PARTS_PER_WRITE: usize = 64;
 /// a reader is never quite done would keep everything it was ever told.
 const REPLY_BUFFER_BYTES: usize = 16 * 1024;
 
+/// Answers to pings that wait: sixteen of the longest, more than anyone sends who waits for them.
+const PONG_BYTES: usize = 16 * (2 + frame::CONTROL_BYTES_MAX);
+
 /// What is queued, as far as it can be dropped again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Load {
@@ -30,8 +33,8 @@ pub(crate) enum Load {
     Events(u32),
     /// A signal: dropped first.
     Signal,
-    /// The answer to a ping: the next one replaces it.
-    Pong,
+    /// Answers to pings: when they are many, the next one replaces them.
+    Pongs,
 }
 
 enum Bytes {
@@ -70,15 +73,15 @@ impl Link {
 pub(crate) struct Queue {
     first: u32,
     last: u32,
-    /// The answer to a ping, as long as nothing of it is sent.
-    pong: u32,
+    /// Answers to pings, as long as nothing of them is sent.
+    pongs: u32,
     bytes: u32,
     objects: u32,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
-        Queue { first: NONE, last: NONE, pong: NONE, bytes: 0, objects: 0 }
+        Queue { first: NONE, last: NONE, pongs: NONE, bytes: 0, objects: 0 }
     }
 }
 
@@ -171,22 +174,25 @@ impl Links {
         self.add(queue, Link { bytes, at: 0, end, objects: 1, load: Load::Reply, next: NONE });
     }
 
-    /// Queues the answer to a ping: `write` puts one frame. An older one that still waits is replaced, so that
-    /// whoever pings and does not read is owed one answer (RFC 6455, 5.5.3).
+    /// Queues the answer to a ping: `write` puts one frame. When many wait they make way for it, so that
+    /// whoever pings and does not read is owed the newest answer and little besides (RFC 6455, 5.5.3).
     pub(crate) fn pong(&mut self, queue: &mut Queue, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = Vec::new();
-        write(&mut bytes);
-        let end = bytes.len() as u32;
-        let bytes = Bytes::Own(bytes);
-        let Some(link) = self.get_mut(queue.pong) else {
-            self.add(queue, Link { bytes, at: 0, end, objects: 1, load: Load::Pong, next: NONE });
-            queue.pong = queue.last;
+        let Some(Link { bytes: Bytes::Own(waiting), end, .. }) = self.get_mut(queue.pongs) else {
+            let mut bytes = Vec::new();
+            write(&mut bytes);
+            let (end, bytes) = (bytes.len() as u32, Bytes::Own(bytes));
+            self.add(queue, Link { bytes, at: 0, end, objects: 1, load: Load::Pongs, next: NONE });
+            queue.pongs = queue.last;
             return;
         };
-        let before = link.len();
-        (link.bytes, link.end) = (bytes, end);
-        queue.bytes = queue.bytes - before + end;
-        self.bytes = self.bytes - u64::from(before) + u64::from(end);
+        if waiting.len() >= PONG_BYTES {
+            waiting.clear();
+        }
+        write(waiting);
+        let before = std::mem::replace(end, waiting.len() as u32);
+        let after = *end;
+        queue.bytes = queue.bytes - before + after;
+        self.bytes = self.bytes - u64::from(before) + u64::from(after);
     }
 
     /// Queues a range of a slab.
@@ -246,8 +252,8 @@ impl Links {
         self.bytes -= taken as u64;
         queue.bytes -= taken as u32;
         while taken > 0 {
-            if queue.pong == queue.first {
-                queue.pong = NONE;
+            if queue.pongs == queue.first {
+                queue.pongs = NONE;
             }
             let link = self.get_mut(queue.first).expect("no more was taken than was there");
             let whole = link.len() as usize;
@@ -426,26 +432,27 @@ mod tests {
     }
 
     #[test]
-    fn of_many_pings_only_the_newest_is_answered() {
+    fn of_many_pings_only_the_newest_are_answered() {
         let (mut links, mut queue) = (Links::new(), Queue::default());
-        for pong in [&b"one;"[..], b"second;", b"3;"] {
-            links.pong(&mut queue, |out| out.extend_from_slice(pong));
-        }
+        links.pong(&mut queue, |out| out.extend_from_slice(b"1;"));
+        links.pong(&mut queue, |out| out.extend_from_slice(b"2;"));
         links.reply(&mut queue, |out| out.extend_from_slice(b"ok;"));
-        links.pong(&mut queue, |out| out.extend_from_slice(b"four;"));
-        assert_eq!((queue.bytes(), queue.objects(), links.bytes()), (8, 2, 8));
-        // Half of it is sent, so it goes to its end and the next one stands behind.
-        assert_eq!(taken(&mut links, &mut queue, 2), "fo");
-        links.pong(&mut queue, |out| out.extend_from_slice(b"five;"));
-        links.pong(&mut queue, |out| out.extend_from_slice(b"six;"));
-        assert_eq!(taken(&mut links, &mut queue, 99), "ur;ok;six;");
+        assert_eq!((queue.bytes(), queue.objects(), links.bytes()), (7, 2, 7));
+        // Some of it is sent, so it goes to its end and the next one stands behind.
+        assert_eq!(taken(&mut links, &mut queue, 1), "1");
+        for pong in 3..10_000 {
+            links.pong(&mut queue, |out| out.extend_from_slice(format!("{pong};").as_bytes()));
+            assert!(links.bytes() < PONG_BYTES as u64 + 16, "{} bytes wait", links.bytes());
+        }
+        let told = taken(&mut links, &mut queue, 99_999);
+        assert!(told.starts_with(";2;ok;") && told.ends_with(";9998;9999;"), "{told}");
         assert_eq!((queue.bytes(), queue.objects(), links.bytes()), (0, 0, 0));
         // Its place in the pool is another one's by now.
         links.signal(&mut queue, &Arc::from(b"sig;".as_slice()));
         links.pong(&mut queue, |out| out.extend_from_slice(b"7;"));
         links.drop_load(&mut queue, Load::Signal);
         links.pong(&mut queue, |out| out.extend_from_slice(b"8;"));
-        assert_eq!(taken(&mut links, &mut queue, 99), "8;");
+        assert_eq!(taken(&mut links, &mut queue, 99), "7;8;");
     }
 
     #[test]
