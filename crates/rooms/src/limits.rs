@@ -119,7 +119,7 @@ pub(crate) fn for_tests() -> Limits {
         commit_queue: 8192,
         commit_batch: 1024,
         shard_queue: 4096,
-        lookup_queue: 4096,
+        lookup_queue: 32_768,
         active_rooms: 10_000,
         membership_ttl_s: 300,
         membership_entries: 1000,

@@ -9,6 +9,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use tertulia_protocol::frame;
 
 use crate::slab::Slab;
 

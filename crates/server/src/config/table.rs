@@ -149,8 +149,8 @@ sections! {
             "Drafts of one commit; a larger one only makes the first of them wait longer.";
         shard_queue: usize = 4_096, "batches", Range(1, 1_048_576),
             "Batches waiting for one shard; beyond it the shard reads on from the log.";
-        lookup_queue: usize = 4_096, "lookups", Range(1, 1_048_576),
-            "Lookups waiting for a reader; beyond it clients are told to wait.";
+        lookup_queue: usize = 32_768, "lookups", Range(1, 1_048_576),
+            "Lookups waiting for a reader; everyone of two full shards may come back at once, beyond it clients are told to wait.";
         active_rooms: usize = 10_000, "rooms", Range(1, 10_000_000),
             "Rooms whose state the committer keeps at hand; the others are read when they are used.";
         membership_ttl_s: u64 = 300, "s", Range(1, 3_600),
