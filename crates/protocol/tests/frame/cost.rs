@@ -36,7 +36,7 @@ fn a_decoder_is_small_and_holds_nothing_between_messages() {
 fn a_header_that_comes_byte_by_byte_does_not_double_what_is_held() {
     let limit = 280;
     let mut decoder = Decoder::new(Side::Server);
-    let begun = frame(TEXT_BEGINS, &"x".repeat(270));
+    let begun = frame(TEXT_BEGINS, "x".repeat(270));
     hear(&mut decoder, [&begun[..100], &begun[100..]], limit);
     let before = decoder.held_bytes();
     for byte in &frame(MORE, "yes")[..5] {
