@@ -42,7 +42,7 @@ pub struct Stage {
     /// The program built with the feature `planted-faults`, for the trial of the trials.
     pub planted: Option<PathBuf>,
     /// Shows how far the trial is.
-    pub shown: Box<dyn Fn(&str)>,
+    pub shown: Box<dyn Fn(&str) + Sync>,
 }
 
 impl Stage {

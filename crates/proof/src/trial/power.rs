@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -29,6 +29,9 @@ const WINDOW: u64 = 8;
 /// Ids of two senders do not meet: an answer names its send without its connection.
 const IDS: u64 = 1_000_000;
 
+/// Images that are looked at at once.
+const AT_ONCE: usize = 4;
+
 /// The trial.
 pub const TRIAL: Trial =
     Trial { id: "T02", title: "power loss: unsynced writes dropped, reordered, torn", run };
@@ -39,16 +42,26 @@ fn run(stage: &Stage, report: &mut Report) {
     let mut done = 0;
     for run in 0..runs {
         let traced = Traced::record(stage, &mut chance);
-        let wanted = images * (run + 1) / runs;
-        while done < wanted {
-            let cut = Cut::ALL[done as usize % Cut::ALL.len()];
-            traced.check(stage, cut, &mut chance, report);
-            done += 1;
-            stage.progress(&format!("{done} of {images} images"));
+        let cuts: Vec<(Cut, u64)> = (done..images * (run + 1) / runs)
+            .map(|image| (Cut::ALL[image as usize % Cut::ALL.len()], chance.number()))
+            .collect();
+        done += cuts.len() as u32;
+        for found in traced.check_all(stage, &cuts) {
+            report.count("acks that were looked for", found.acks);
+            found.wrongs.into_iter().for_each(|wrong| report.wrong(wrong));
         }
+        stage.progress(&format!("{done} of {images} images"));
     }
     report.figure("runs", runs);
     report.figure("images", done);
+}
+
+/// What one image has shown.
+#[derive(Default)]
+struct Found {
+    wrongs: Vec<String>,
+    /// How many acks were looked for.
+    acks: u64,
 }
 
 /// A run of a server, call by call.
@@ -93,8 +106,26 @@ impl Traced {
         Traced { calls, first_ack, lines, place }
     }
 
+    /// Looks at all of these cuts, a few at once: a server that starts mostly waits.
+    fn check_all(&self, stage: &Stage, cuts: &[(Cut, u64)]) -> Vec<Found> {
+        let next = AtomicUsize::new(0);
+        let look = || {
+            let mut found = Vec::new();
+            while let Some((cut, seed)) = cuts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                found.push(self.check(stage, *cut, &mut Chance::new(*seed)));
+            }
+            found
+        };
+        std::thread::scope(|threads| {
+            let looking: Vec<_> = (0..AT_ONCE).map(|_| threads.spawn(look)).collect();
+            let found = looking.into_iter().map(|thread| thread.join().expect("no look panics"));
+            found.flatten().collect()
+        })
+    }
+
     /// Starts a server on what a cut at some call leaves, and looks for what is missing.
-    fn check(&self, stage: &Stage, cut: Cut, chance: &mut Chance, report: &mut Report) {
+    fn check(&self, stage: &Stage, cut: Cut, chance: &mut Chance) -> Found {
+        let mut found = Found::default();
         let span = (self.lines - self.first_ack) as u64;
         let upto = self.first_ack + chance.below(span + 1) as usize;
         let mut disk = Disk::default();
@@ -108,24 +139,27 @@ impl Traced {
         let place = stage.place();
         put(&self.place.data, &place.data, &image);
         let Ok(mut server) = place.try_open() else {
-            return report.wrong(format!("{what}: does not start: {}", place.said()));
+            found.wrongs.push(format!("{what}: does not start: {}", place.said()));
+            return found;
         };
         let mut there = BTreeMap::new();
         for room in ROOMS {
             match server.log(room) {
                 Ok(log) => read(&log, &mut there, &mut |wrong| {
-                    report.wrong(format!("{what}: {room}: {wrong}"));
+                    found.wrongs.push(format!("{what}: {room}: {wrong}"));
                 }),
-                Err(error) => report.wrong(format!("{what}: {room}: {error}")),
+                Err(error) => found.wrongs.push(format!("{what}: {room}: {error}")),
             }
         }
         for (id, seq) in &acked {
             if there.get(id) != Some(seq) {
-                report.wrong(format!("{what}: c{id} was acked as {seq}, is {:?}", there.get(id)));
+                let is = there.get(id);
+                found.wrongs.push(format!("{what}: c{id} was acked as {seq}, is {is:?}"));
             }
         }
-        report.count("acks that were looked for", acked.len() as u64);
+        found.acks = acked.len() as u64;
         server.kill();
+        found
     }
 }
 
