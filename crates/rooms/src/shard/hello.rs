@@ -249,7 +249,7 @@ impl Shard {
         let who = self.connections[place as usize].who.as_ref();
         let user = who.expect("only someone who said hello renews").user.clone();
         let no = self.rooms[room as usize].no;
-        match self.cache.get(id, no, &user, self.now_ns) {
+        match self.cache.get(no, &user, self.now_ns) {
             Some(standing) if permission::role(standing, None).is_some() => {}
             Some(_) => self.drop_room(place, room, Code::Forbidden),
             // It is not at hand whether one is stored: the client asks again and is told.
