@@ -26,6 +26,7 @@ pub mod page;
 pub mod people;
 pub mod permission;
 pub mod planted;
+pub mod session;
 pub mod shard;
 pub mod slab;
 

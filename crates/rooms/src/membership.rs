@@ -18,8 +18,6 @@ const VERSIONS: usize = 1024;
 
 #[derive(Clone, Copy)]
 struct Entry {
-    /// A room made again under the same name has another one.
-    room: RoomNo,
     standing: Standing,
     until_ns: u64,
 }
@@ -30,7 +28,9 @@ pub struct Version(u64);
 
 /// Memberships at hand.
 pub struct Membership {
-    entries: Cache<(RoomId, UserId), Entry>,
+    /// By number, which is smaller than a name and never given twice: a room made again under the same name
+    /// has another one.
+    entries: Cache<(RoomNo, UserId), Entry>,
     versions: Vec<Mutex<u64>>,
     ttl_ns: u64,
 }
@@ -46,9 +46,9 @@ impl Membership {
     }
 
     /// What is stored about `user` in the room, if it is at hand and young enough.
-    pub fn get(&self, id: &RoomId, room: RoomNo, user: &UserId, now_ns: u64) -> Option<Standing> {
-        let entry = self.entries.get(&(id.clone(), user.clone()))?;
-        (entry.room == room && now_ns < entry.until_ns).then_some(entry.standing)
+    pub fn get(&self, room: RoomNo, user: &UserId, now_ns: u64) -> Option<Standing> {
+        let entry = self.entries.get(&(room, user.clone()))?;
+        (now_ns < entry.until_ns).then_some(entry.standing)
     }
 
     /// The version to take before a lookup reads.
@@ -74,7 +74,7 @@ impl Membership {
         // Held while it is put: the committer's word comes before ours or after it, never in between.
         let current = self.lock(id);
         if Version(*current) == version {
-            self.put(id, room, user, standing, now_ns);
+            self.put(room, user, standing, now_ns);
         }
     }
 
@@ -89,7 +89,7 @@ impl Membership {
     ) {
         let mut current = self.lock(id);
         *current += 1;
-        self.put(id, room, user, standing, now_ns);
+        self.put(room, user, standing, now_ns);
     }
 
     /// Forgets what is too old to be believed.
@@ -107,9 +107,9 @@ impl Membership {
         self.entries.is_empty()
     }
 
-    fn put(&self, id: &RoomId, room: RoomNo, user: &UserId, standing: Standing, now_ns: u64) {
-        let entry = Entry { room, standing, until_ns: now_ns + self.ttl_ns };
-        self.entries.insert((id.clone(), user.clone()), entry);
+    fn put(&self, room: RoomNo, user: &UserId, standing: Standing, now_ns: u64) {
+        let entry = Entry { standing, until_ns: now_ns + self.ttl_ns };
+        self.entries.insert((room, user.clone()), entry);
     }
 
     fn lock(&self, id: &RoomId) -> MutexGuard<'_, u64> {
@@ -133,12 +133,19 @@ mod tests {
     }
 
     #[test]
+    fn a_membership_at_hand_is_small() {
+        // There is one for each user and room that someone hears, and the cache adds to it.
+        let bytes = size_of::<(RoomNo, UserId)>() + size_of::<Entry>();
+        assert!(bytes <= 40, "{bytes}");
+    }
+
+    #[test]
     fn a_membership_is_believed_for_five_minutes() {
         let (cache, garden, ada) = cache();
         cache.change(&garden, RoomNo(1), &ada, MEMBER, 0);
-        assert_eq!(cache.get(&garden, RoomNo(1), &ada, 299_999_999_999), Some(MEMBER));
-        assert_eq!(cache.get(&garden, RoomNo(1), &ada, 300_000_000_000), None);
-        assert_eq!(cache.get(&garden, RoomNo(2), &ada, 0), None, "another room of the same name");
+        assert_eq!(cache.get(RoomNo(1), &ada, 299_999_999_999), Some(MEMBER));
+        assert_eq!(cache.get(RoomNo(1), &ada, 300_000_000_000), None);
+        assert_eq!(cache.get(RoomNo(2), &ada, 0), None, "another room of the same name");
         cache.sweep(300_000_000_000);
         assert_eq!(cache.len(), 0);
     }
@@ -149,10 +156,10 @@ mod tests {
         let before = cache.version(&garden);
         cache.change(&garden, RoomNo(1), &ada, Standing::Removed, 0);
         cache.fill(&garden, RoomNo(1), &ada, MEMBER, before, 0);
-        assert_eq!(cache.get(&garden, RoomNo(1), &ada, 1), Some(Standing::Removed));
+        assert_eq!(cache.get(RoomNo(1), &ada, 1), Some(Standing::Removed));
         assert!(!cache.is_current(&garden, before));
         let after = cache.version(&garden);
         cache.fill(&garden, RoomNo(1), &ada, MEMBER, after, 0);
-        assert_eq!(cache.get(&garden, RoomNo(1), &ada, 1), Some(MEMBER));
+        assert_eq!(cache.get(RoomNo(1), &ada, 1), Some(MEMBER));
     }
 }

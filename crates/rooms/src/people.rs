@@ -3,12 +3,13 @@
 use std::sync::{Mutex, MutexGuard};
 
 use hashbrown::HashMap;
-use tertulia_protocol::{SessionId, UserId};
+use tertulia_protocol::UserId;
 
 use crate::draft::Address;
 use crate::limits::Limits;
 use crate::rates::Bucket;
 use crate::refusal::Refusal;
+use crate::session::Session;
 
 /// Locks for the users: enough that two shards seldom meet.
 const STRIPES: usize = 64;
@@ -21,7 +22,7 @@ pub struct Seat {
     /// Where there.
     pub address: Address,
     /// The session in force on it.
-    pub session: SessionId,
+    pub session: Session,
 }
 
 /// The user has as many connections as they may.
@@ -75,7 +76,7 @@ impl People {
     }
 
     /// Whether one of the user's connections has that session.
-    pub fn has_session(&self, user: &UserId, session: SessionId) -> bool {
+    pub fn has_session(&self, user: &UserId, session: Session) -> bool {
         let stripe = self.stripe(user);
         stripe
             .get(user)
@@ -134,5 +135,16 @@ impl People {
     /// Whether no one is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_small() {
+        // In a table that is half empty at worst, so each byte counts up to twice.
+        assert!(size_of::<(UserId, Person)>() <= 48, "{}", size_of::<(UserId, Person)>());
     }
 }

@@ -38,7 +38,7 @@ impl Shard {
         // sees a room behind a kick sees the kick.
         let view = self.hub.view(id);
         let version = self.cache.version(id);
-        let at_hand = view.and_then(|view| self.cache.get(id, view.no, &who.user, self.now_ns));
+        let at_hand = view.and_then(|view| self.cache.get(view.no, &who.user, self.now_ns));
         let in_hand = hand.known(id).filter(|known| known.version == version);
         if in_hand.is_some_and(|known| known.room.is_none()) && at_hand.is_none() {
             return Some(Err(Refusal::NotFound));
@@ -92,7 +92,7 @@ impl Shard {
     pub(super) fn is_member(&self, place: u32, room: u32) -> bool {
         let room = &self.rooms[room as usize];
         self.connections[place as usize].who.as_ref().is_some_and(|who| {
-            let stored = self.cache.get(&room.id, room.no, &who.user, self.now_ns);
+            let stored = self.cache.get(room.no, &who.user, self.now_ns);
             let role = stored.map(|standing| permission::role(standing, who.grant(&room.id)));
             role.flatten().is_some()
         })

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tertulia_protocol::command::{CommandId, Said};
 use tertulia_protocol::frame::{Decoder, Side};
-use tertulia_protocol::{Close, Code, Role, RoomId, Seq, SessionId, UserId};
+use tertulia_protocol::{Close, Code, Role, RoomId, Seq, UserId};
 
 use super::hand::Hand;
 use super::outbound::Queue;
 use super::wheel::Tick;
 use crate::rates::Bucket;
+use crate::session::Session;
 use crate::slab::Slab;
 
 /// One socket.
@@ -65,8 +66,8 @@ pub(crate) enum State {
 /// Who a connection acts as.
 pub(crate) struct Who {
     pub(crate) user: UserId,
-    pub(crate) session: SessionId,
-    pub(crate) grants: Vec<(RoomId, Role)>,
+    pub(crate) session: Session,
+    pub(crate) grants: Box<[(RoomId, Role)]>,
     /// When the token ends.
     pub(crate) expires: Tick,
     pub(crate) warned: bool,
@@ -214,5 +215,21 @@ impl Connection {
 impl Who {
     pub(crate) fn grant(&self, room: &RoomId) -> Option<Role> {
         self.grants.iter().find(|(granted, _)| granted == room).map(|(_, role)| *role)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::Seat;
+
+    /// What there is of each for every idle connection, in one room. Allocations go by size: one of 65 bytes
+    /// takes 80, so a field too many may cost more than it is long.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 184, "in the shard's slab: {}", size_of::<Connection>());
+        assert!(size_of::<Who>() <= 64, "on the heap, once greeted: {}", size_of::<Who>());
+        assert!(size_of::<Attachment>() <= 24, "in the connection: {}", size_of::<Attachment>());
+        assert!(size_of::<Seat>() <= 24, "on the heap: {}", size_of::<Seat>());
     }
 }

@@ -19,6 +19,7 @@ use crate::people::Seat;
 use crate::permission;
 use crate::rates::Bucket;
 use crate::refusal::Refusal;
+use crate::session::Session;
 
 /// Optional behaviour that is there.
 const FEATURES: [&str; 2] = ["typing", "signal"];
@@ -85,7 +86,7 @@ impl Shard {
         }
         let ping_s = u64::from(connection.ping_s);
         let who = connection.who.as_ref().expect("the seat was taken");
-        let (user, session) = (who.user.clone(), who.session);
+        let (user, session) = (who.user.clone(), who.session.id());
         let mut rooms: Vec<(RoomId, Result<reply::Attached, Denied>)> = Vec::new();
         for (sub, one) in subs.iter().zip(&settled) {
             let result = one.as_ref().map(|ready| ready.attached()).map_err(Refusal::denied);
@@ -157,8 +158,9 @@ impl Shard {
         identity: Identity,
         ports: &mut impl Ports,
     ) -> Flow {
-        let known = presented.filter(|session| self.people.has_session(&identity.user, *session));
-        let session = known.unwrap_or_else(|| new_session(ports));
+        let known = presented.and_then(Session::of);
+        let known = known.filter(|session| self.people.has_session(&identity.user, *session));
+        let session = known.unwrap_or_else(|| Session::new(ports.random()));
         let address = self.address(place);
         let seat = Seat { shard: self.id, address, session };
         let user = identity.user.clone();
@@ -173,7 +175,7 @@ impl Shard {
         let who = Who {
             user: user.clone(),
             session,
-            grants: identity.grants,
+            grants: identity.grants.into(),
             expires,
             warned: false,
             commands: Bucket::default(),
@@ -230,7 +232,7 @@ impl Shard {
             return Flow::Done;
         }
         (who.expires, who.warned) = (expires, false);
-        let old = std::mem::replace(&mut who.grants, identity.grants);
+        let old = std::mem::replace(&mut who.grants, identity.grants.into());
         let new = who.grants.clone();
         let changed = changed_grants(&old, &new);
         self.reply(place, |out| reply::put_auth_ok(out, id, identity.exp_s * 1000, &changed));
@@ -249,7 +251,7 @@ impl Shard {
         let who = self.connections[place as usize].who.as_ref();
         let user = who.expect("only someone who said hello renews").user.clone();
         let no = self.rooms[room as usize].no;
-        match self.cache.get(id, no, &user, self.now_ns) {
+        match self.cache.get(no, &user, self.now_ns) {
             Some(standing) if permission::role(standing, None).is_some() => {}
             Some(_) => self.drop_room(place, room, Code::Forbidden),
             // It is not at hand whether one is stored: the client asks again and is told.
@@ -287,9 +289,4 @@ fn changed_grants(old: &[(RoomId, Role)], new: &[(RoomId, Role)]) -> Vec<(RoomId
     let lost = lost.map(|(room, _)| (room.clone(), None));
     let given = new.iter().filter(|(room, now)| role(old, room) != Some(*now));
     lost.chain(given.map(|(room, now)| (room.clone(), Some(*now)))).collect()
-}
-
-fn new_session(ports: &mut impl Ports) -> SessionId {
-    let text = format!("s{:016x}", ports.random());
-    SessionId::parse(&text).expect("hexadecimal digits are fit for a session")
 }

@@ -94,7 +94,7 @@ impl Shard {
             None => {
                 return Flow::Ask(Question::RoomsOf {
                     user: who.user.clone(),
-                    grants: who.grants.clone(),
+                    grants: who.grants.to_vec(),
                     after: after.cloned(),
                     limit: limit.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX) as u32,
                 });
