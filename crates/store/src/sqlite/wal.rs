@@ -254,4 +254,13 @@ mod tests {
         }
         assert_eq!(examined(&path, &other_round), Log::default());
     }
+    #[test]
+    fn pages_of_a_transaction_that_did_not_end_do_not_count() {
+        let mut written = Written::default();
+        for (page, db_pages) in [(2, 0), (1, 2), (2, 2), (3, 0)] {
+            written.add(page, db_pages);
+        }
+        let committed = Committed { page_bytes: 4096, db_pages: 2, pages: vec![1, 2] };
+        assert_eq!(written.committed(4096), Some(committed));
+    }
 }
