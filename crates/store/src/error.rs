@@ -77,6 +77,18 @@ pub enum OpenError {
         /// The first wrong frame, counted from 1.
         frame: u64,
     },
+    /// Part of the database stands nowhere any more. What is left of a tree cannot be gone on with.
+    #[error("{path} was cut: it has {bytes} bytes{}; restore a backup", lacking(*.whole_bytes, *.pages))]
+    Cut {
+        /// The database.
+        path: PathBuf,
+        /// How long it is.
+        bytes: u64,
+        /// How long it should be; unknown if not even its header is there.
+        whole_bytes: Option<u64>,
+        /// How many of its pages are neither there nor in the write-ahead log; unknown as above.
+        pages: Option<u64>,
+    },
     /// A file cannot be used.
     #[error("{path}: {source}")]
     File {
@@ -88,6 +100,14 @@ pub enum OpenError {
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] Error),
+}
+
+fn lacking(whole_bytes: Option<u64>, pages: Option<u64>) -> String {
+    match (whole_bytes, pages) {
+        (Some(bytes), Some(1)) => format!(" and should have {bytes}, a page is lost"),
+        (Some(bytes), Some(pages)) => format!(" and should have {bytes}, {pages} pages are lost"),
+        _ => ", less than a header".to_owned(),
+    }
 }
 
 impl From<rusqlite::Error> for Error {

@@ -68,7 +68,7 @@ enum Kind {
 impl Store {
     /// The store in `dir`, made if it is not there.
     ///
-    /// Errors: [`OpenError`]. After [`OpenError::Damaged`] the file is as it was.
+    /// Errors: [`OpenError`]. After [`OpenError::Damaged`] and [`OpenError::Cut`] the files are as they were.
     pub fn open(dir: &Path, durability: Durability) -> Result<(Store, Found), OpenError> {
         Store::open_with(dir, durability, false)
     }

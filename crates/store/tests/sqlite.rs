@@ -170,6 +170,83 @@ fn a_torn_end_is_forgotten_and_damage_in_the_middle_is_not() {
 }
 
 #[test]
+fn bad_input_11_a_cut_database_is_refused_unless_its_log_has_what_is_gone() {
+    // Whoever stays keeps the log from being moved, from the first transaction on: it has every page.
+    let alive = tempfile::tempdir().unwrap();
+    let stays = Connection::open(alive.path().join("tertulia.db")).unwrap();
+    stays.pragma_update(None, "journal_mode", "WAL").unwrap();
+    stays.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).unwrap();
+    drop(store_with_a_room(alive.path(), Durability::Fsync));
+    let log = std::fs::read(alive.path().join("tertulia.db-wal")).unwrap();
+    let whole = std::fs::read(alive.path().join("tertulia.db")).unwrap();
+    assert_eq!(whole.len(), 4096);
+    let dead = tempfile::tempdir().unwrap();
+    let file = dead.path().join("tertulia.db");
+    let put = |bytes: &[u8], log: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        std::fs::write(dead.path().join("tertulia.db-wal"), log).unwrap();
+        _ = std::fs::remove_file(dead.path().join("tertulia.db-shm"));
+    };
+    for bytes in [2, 99, 511, whole.len() - 1, whole.len()] {
+        put(&whole[..bytes], &log);
+        let (store, _) = Store::open(dead.path(), Durability::Fsync).unwrap();
+        let head = store.reader().unwrap().room(&room().id).unwrap().unwrap().head;
+        assert_eq!(head.seq, 1, "{bytes} bytes");
+    }
+    // SQLite throws away the log beside a file that it takes for empty.
+    for bytes in [0, 1] {
+        put(&whole[..bytes], &log);
+        refuses_as_cut(dead.path());
+    }
+    for bytes in [1, 2, 99, 100, 511, 4095] {
+        put(&whole[..bytes], &[]);
+        refuses_as_cut(dead.path());
+    }
+}
+
+#[test]
+fn bad_input_11_a_database_without_its_last_byte_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Fsync);
+    fill_the_log(&store, 1 << 20);
+    store.close().unwrap();
+    drop(store);
+    let file = dir.path().join("tertulia.db");
+    let db = Connection::open(&file).unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(db);
+    let whole = std::fs::read(&file).unwrap();
+    for bytes in [whole.len() - 1, whole.len() - 4096, whole.len() / 2, 4096, 100, 7, 1] {
+        std::fs::write(&file, &whole[..bytes]).unwrap();
+        refuses_as_cut(dir.path());
+    }
+    std::fs::write(&file, &whole).unwrap();
+    Store::open(dir.path(), Durability::Fsync).unwrap();
+}
+
+/// Neither a start nor a key on the command line goes on with it, whatever loss is accepted, nor touches it.
+#[track_caller]
+fn refuses_as_cut(dir: &std::path::Path) {
+    let files =
+        || ["tertulia.db", "tertulia.db-wal"].map(|file| std::fs::read(dir.join(file)).ok());
+    let before = files();
+    let refused = [
+        Store::open(dir, Durability::Fsync).err(),
+        Store::open_accepting_loss(dir, Durability::Fsync).err(),
+        Keys::open(dir).err(),
+    ];
+    for refused in refused {
+        let Some(OpenError::Cut { path, bytes, whole_bytes, pages }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(path, dir.join("tertulia.db"));
+        assert_eq!(Some(bytes), before[0].as_ref().map(|file| file.len() as u64));
+        assert!(whole_bytes.is_none_or(|whole| whole > bytes) && pages != Some(0));
+    }
+    assert!(before == files(), "a refusal changes nothing");
+}
+
+#[test]
 fn bad_input_10_a_second_process_is_told_who_has_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let taken = Directory::take(dir.path()).unwrap();

@@ -77,6 +77,7 @@ impl From<OpenError> for Failure {
             OpenError::Newer { .. } => SETTINGS,
             OpenError::Foreign { .. }
             | OpenError::Damaged { .. }
+            | OpenError::Cut { .. }
             | OpenError::File { .. }
             | OpenError::Database(_) => DID_NOT_WORK,
         };

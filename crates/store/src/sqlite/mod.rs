@@ -7,6 +7,7 @@ pub(crate) mod keys;
 mod read;
 mod sweep;
 mod wal;
+mod whole;
 mod write;
 
 use std::fs::OpenOptions;
@@ -49,10 +50,19 @@ impl Sqlite {
     ) -> Result<(Sqlite, Found), OpenError> {
         let path = dir.join("tertulia.db");
         let fresh = !path.exists();
-        // Before anything opens the database, since that would forget what stands behind a wrong frame.
-        let lost = match damage(dir)? {
-            Some(error) if !accept_loss && !was_unsynced(&path) => return Err(error),
-            damage => damage.map(|_| Doubt::Damaged),
+        // Before anything opens the database, since that would forget what stands behind a wrong frame, and
+        // take what is left of a cut file for all of it.
+        let log_path = dir.join("tertulia.db-wal");
+        let log = match wal::examine(&log_path) {
+            Ok(log) => log,
+            Err(source) => return Err(OpenError::File { path: log_path, source }),
+        };
+        whole::examine(&path, log.committed.as_ref())?;
+        let lost = match log.damaged {
+            Some(frame) if !accept_loss && !was_unsynced(&path) => {
+                return Err(OpenError::Damaged { path: log_path, frame });
+            }
+            damaged => damaged.map(|_| Doubt::Damaged),
         };
         let db = connect_and_migrate(dir)?;
         let doubt = match lost {
@@ -198,16 +208,6 @@ fn was_unsynced(path: &Path) -> bool {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags);
     db.is_ok_and(|db| unsynced(&db).unwrap_or(false))
-}
-
-/// The write-ahead log that an unclean stop has left, if something that was synced is wrong in it.
-fn damage(dir: &Path) -> Result<Option<OpenError>, OpenError> {
-    let path = dir.join("tertulia.db-wal");
-    match wal::examine(&path) {
-        Ok(wal::Wal::Sound) => Ok(None),
-        Ok(wal::Wal::Damaged { frame }) => Ok(Some(OpenError::Damaged { path, frame })),
-        Err(source) => Err(OpenError::File { path, source }),
-    }
 }
 
 /// What tells this file from a copy of it.
