@@ -97,7 +97,8 @@ fn check(world: &mut World) {
                 user: &client.user,
                 room,
                 news_are_whole: world.fate.news_are_whole(),
-                renewed: true,
+                granted: false,
+                lost: false,
             };
             stream.check_end(ear, &mut world.model);
         }
