@@ -210,6 +210,22 @@ fn the_first_of_two_kicks_counts() {
 }
 
 #[test]
+fn the_first_of_two_removals_counts_though_its_news_were_lost() {
+    let (mut town, [ada, bob]) = stuck(roomy());
+    town.goes_wrong(Chances { news_lost: 1000, ..Chances::NONE });
+    town.kicks("bob", "garden");
+    town.sends(ada, "garden", ["without bob"]);
+    town.goes_wrong(Chances::NONE);
+    // The second one is heard of, and the end that it sets is behind the first.
+    town.world.wish("garden", Author::Application, Wish::Ban(user_id("bob")));
+    town.quiet();
+    unstick(&mut town, bob);
+    town.quiet();
+    assert_eq!(town.hears(bob, "garden"), SIX);
+    assert!(!town.follows(bob, "garden"));
+}
+
+#[test]
 fn a_kick_between_the_decision_and_the_attachment_is_a_kick() {
     let mut town = Town::seeded(7);
     let [ada, bob] = town.members(["ada", "bob"], "garden");
