@@ -71,8 +71,10 @@ impl Shard {
             return true;
         }
         let (cursor, replay_bytes) = (behind.cursor, self.limits.replay_bytes);
-        if then == Then::Live && cursor < entry.doubt && !self.is_member(place, room) {
-            // The client asks again and is told what became of it.
+        let is_page = matches!(then, Then::Page(_));
+        if !is_page && cursor < entry.doubt && !self.is_member(place, room) {
+            // Also before a removal that is known: an earlier one may be among the news that were missed. The
+            // client asks again and is told what became of it.
             self.lag(place, room);
             return true;
         }

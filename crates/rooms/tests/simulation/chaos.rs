@@ -251,13 +251,12 @@ fn renew(world: &mut World, client: usize) {
                 .grants
                 .push((room.to_owned(), *world.random.pick(&[Role::Reader, Role::Member])));
             world.model.may_be_granted(&device.user, room);
+            if world.random.chance(500) {
+                device.open(room);
+            }
         }
     }
-    let token = device.token(wall_ms);
-    if let Some(line) = &mut device.line {
-        line.renewed = true;
-    }
-    device.ask("auth", &format!(r#","token":"{token}""#), Asked::Other);
+    device.renew(wall_ms);
 }
 
 /// The application looks after its rooms.

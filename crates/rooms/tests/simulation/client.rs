@@ -1,7 +1,7 @@
 //! Client: what one device says. It follows its rooms by the rules of `protocol::follow`, keeps an outbox a
 //! room, resumes its session, and breaks no rule of the protocol.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tertulia_protocol::command::{CommandId, Position};
 use tertulia_protocol::follow::{Follow, Say};
@@ -61,8 +61,10 @@ pub(crate) struct Line {
     pub(crate) greeted: bool,
     /// The server said that it ends here.
     pub(crate) ended: bool,
-    /// The token was renewed.
-    pub(crate) renewed: bool,
+    /// What the token in force grants, by what was answered.
+    pub(crate) grants: Vec<(String, Role)>,
+    /// Rooms that a token on this connection granted and a later one did not.
+    pub(crate) lost: BTreeSet<String>,
 }
 
 /// A command without an answer.
@@ -86,6 +88,8 @@ pub(crate) enum Asked {
         after: Seq,
     },
     Heads,
+    /// A newer token, and what it grants.
+    Auth(Vec<(String, Role)>),
     Other,
 }
 
@@ -171,13 +175,20 @@ impl Client {
             words: vec![hello],
             greeted: false,
             ended: false,
-            renewed: false,
+            grants: self.grants.clone(),
+            lost: BTreeSet::new(),
         });
     }
 
     /// A token for this client.
     pub(crate) fn token(&self, wall_ms: u64) -> String {
         token(&self.user, wall_ms / 1000 + self.token_s, &self.grants)
+    }
+
+    /// Shows a newer token, if the server allows one more command.
+    pub(crate) fn renew(&mut self, wall_ms: u64) {
+        let rest = format!(r#","token":"{}""#, self.token(wall_ms));
+        self.ask("auth", &rest, Asked::Auth(self.grants.clone()));
     }
 
     /// The connection is gone, and with it every answer that was awaited.

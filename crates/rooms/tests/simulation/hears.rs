@@ -7,11 +7,11 @@ use tertulia_protocol::follow::Continuity;
 use tertulia_protocol::frame::{Decoder, Input, Message, Side};
 use tertulia_protocol::heard::{self, Answer, Event, Heard, Refused};
 use tertulia_protocol::reply::Attached;
-use tertulia_protocol::{Close, Epoch, Seq};
+use tertulia_protocol::{Close, Epoch, Role, Seq};
 
 use crate::client::{Asked, Client, Line};
 use crate::model::Model;
-use crate::stream::Ear;
+use crate::stream::{Ear, Stream};
 use crate::trace::Trace;
 
 /// What a client needs to understand what it hears.
@@ -80,34 +80,32 @@ impl Client {
     }
 
     fn object(&mut self, line: &mut Line, text: &str, hearing: &mut Hearing<'_>) {
-        let renewed = line.renewed;
         let news_are_whole = hearing.news_are_whole;
         let user = self.user.clone();
-        let ear = |room| Ear { user: &user, room, news_are_whole, renewed };
         let number = self.number;
         hearing.trace.tell(|| format!("        client {number} hears {text}"));
         match heard::read(text) {
             Ok(Heard::Ok(answer)) => self.ok(line, &answer, text, hearing),
             Ok(Heard::Err(refused)) => self.err(line, &refused, hearing),
             Ok(Heard::Event(event)) => {
-                let stream = line.streams.entry(event.room.to_string()).or_default();
-                stream.event(event.seq, text, ear(&event.room), hearing.model);
+                let (stream, ear) = line.stream(&user, &event.room, news_are_whole);
+                stream.event(event.seq, text, ear, hearing.model);
                 self.event(&event, text, hearing.model);
             }
             Ok(Heard::Lag { room }) => {
-                line.streams.entry(room.to_string()).or_default().lagged(ear(&room), hearing.model);
+                let (stream, ear) = line.stream(&user, &room, news_are_whole);
+                stream.lagged(ear, hearing.model);
                 self.place(&room).follow.lag(hearing.now_ms);
             }
             Ok(Heard::Drop { room, code }) => {
-                let stream = line.streams.entry(room.to_string()).or_default();
-                stream.dropped(&code, ear(&room), hearing.model);
+                let (stream, ear) = line.stream(&user, &room, news_are_whole);
+                stream.dropped(&code, ear, hearing.model);
                 self.place(&room).follow.dropped(code == "reset");
             }
             Ok(Heard::Ping) => line.mention(r#"{"t":"pong"}"#.to_owned()),
             Ok(Heard::AuthDue { .. }) => {
-                let token = self.token(hearing.wall_ms);
-                line.renewed = true;
-                line.ask("auth", &format!(r#","token":"{token}""#), Asked::Other);
+                let rest = format!(r#","token":"{}""#, self.token(hearing.wall_ms));
+                line.ask("auth", &rest, Asked::Auth(self.grants.clone()));
             }
             Ok(Heard::Bye { retry_ms, .. }) => {
                 self.back_ms = hearing.now_ms + retry_ms.unwrap_or(0);
@@ -168,6 +166,10 @@ impl Client {
                     place.follow.head(head);
                 }
             }),
+            Asked::Auth(grants) => {
+                line.renewed(grants.clone(), &self.user, hearing);
+                Ok(())
+            }
             Asked::Other => Ok(()),
         };
         if let Err(error) = done {
@@ -207,9 +209,8 @@ impl Client {
         hearing: &mut Hearing<'_>,
     ) {
         let user = self.user.clone();
-        let news_are_whole = hearing.news_are_whole;
-        let ear = Ear { user: &user, room, news_are_whole, renewed: line.renewed };
-        line.streams.entry(room.to_owned()).or_default().opened(answer, ear, hearing.model);
+        let (stream, ear) = line.stream(&user, room, hearing.news_are_whole);
+        stream.opened(answer, ear, hearing.model);
         let jump = jump.unwrap_or(hearing.jump).min(hearing.jump_max);
         if let Some(why) = unfair(from, jump, answer) {
             hearing.model.fault(|| format!("{user} {room}: {why}: {from:?} {jump} {answer:?}"));
@@ -276,7 +277,8 @@ impl Client {
             Asked::Send { room } => {
                 self.place(&room).outbox.refused(id, refused.retry_ms, hearing.now_ms);
             }
-            Asked::Hello(_) | Asked::Log { .. } | Asked::Heads | Asked::Other => {}
+            Asked::Hello(_) | Asked::Log { .. } | Asked::Heads => {}
+            Asked::Auth(_) | Asked::Other => {}
         }
     }
 }
@@ -285,6 +287,34 @@ impl Line {
     fn answered(&mut self, id: Option<CommandId>) -> Option<(CommandId, Asked)> {
         let id = id?;
         Some((id, self.asked.remove(&id)?))
+    }
+
+    /// What the connection hears of a room, and by what right.
+    fn stream<'a>(
+        &'a mut self,
+        user: &'a str,
+        room: &'a str,
+        news_are_whole: bool,
+    ) -> (&'a mut Stream, Ear<'a>) {
+        let granted = self.grants.iter().any(|(granted, _)| granted == room);
+        let lost = self.lost.contains(room);
+        let ear = Ear { user, room, news_are_whole, granted, lost };
+        (self.streams.entry(room.to_owned()).or_default(), ear)
+    }
+
+    /// The server has taken a newer token.
+    fn renewed(&mut self, grants: Vec<(String, Role)>, user: &str, hearing: &mut Hearing<'_>) {
+        let old = std::mem::replace(&mut self.grants, grants);
+        let rooms: Vec<String> = self.streams.keys().cloned().collect();
+        for room in rooms {
+            let was_granted = old.iter().any(|(granted, _)| *granted == room);
+            let (stream, ear) = self.stream(user, &room, hearing.news_are_whole);
+            let is_lost = was_granted && !ear.granted;
+            stream.renewed(is_lost, ear, hearing.model);
+            if is_lost {
+                self.lost.insert(room);
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::chaos::{Life, live};
 use crate::outside::Plant;
@@ -21,8 +21,8 @@ pub(crate) fn survive(seed: u64) -> Life {
     try_once(seed).unwrap_or_else(|wrong| panic!("{}", told(seed, &wrong)))
 }
 
-/// Lives the life of each seed, some at a time. Says how many deliveries were checked.
-pub(crate) fn many(seeds: Range<u64>) -> u64 {
+/// Lives the life of each seed, some at a time.
+pub(crate) fn many(seeds: Range<u64>) -> Record {
     let count = seeds.end - seeds.start;
     let record = Mutex::new(Record { next: seeds.start, ..Record::default() });
     let begun = Instant::now();
@@ -50,19 +50,21 @@ pub(crate) fn many(seeds: Range<u64>) -> u64 {
     thread::scope(|scope| (0..cores).for_each(|_| _ = scope.spawn(work)));
     let mut record = record.into_inner().expect("no one panics while holding the record");
     record.wrong.sort();
-    if let [(seed, wrong), others @ ..] = &record.wrong[..] {
-        let others: String = others.iter().map(|(seed, wrong)| tail(*seed, wrong)).collect();
-        panic!("{}{others}", told(*seed, wrong));
-    }
-    record.checked
+    record.took = begun.elapsed();
+    record
 }
 
+/// What came of many lives.
 #[derive(Default)]
-struct Record {
-    next: u64,
-    lived: u64,
-    checked: u64,
-    wrong: Vec<(u64, String)>,
+pub(crate) struct Record {
+    /// The seed that is lived next.
+    pub(crate) next: u64,
+    pub(crate) lived: u64,
+    /// Deliveries that were held against the log.
+    pub(crate) checked: u64,
+    /// What was wrong, by seed.
+    pub(crate) wrong: Vec<(u64, String)>,
+    pub(crate) took: Duration,
 }
 
 impl Record {
@@ -71,6 +73,19 @@ impl Record {
         match life {
             Ok(life) => self.checked += life.checked_events,
             Err(wrong) => self.wrong.push((seed, wrong)),
+        }
+    }
+
+    /// Lives a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.lived as f64 / self.took.as_secs_f64()
+    }
+
+    /// Panics if a life went wrong, with all that led to it and how to live it again.
+    pub(crate) fn expect_good(&self) {
+        if let [(seed, wrong), others @ ..] = &self.wrong[..] {
+            let others: String = others.iter().map(|(seed, wrong)| tail(*seed, wrong)).collect();
+            panic!("{}{others}", told(*seed, wrong));
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! `SIM_SEED=123 cargo nextest run -p tertulia-rooms the_ring_holds` lives that life alone and tells the end
 //! of it; `SIM_SEEDS=20000` lives that many, `SIM_FROM=1000` begins elsewhere. With `--no-capture` a line
-//! tells of every thousand.
+//! tells of every thousand. `SIM_REPORT=path` writes what came of it for machines.
 
 mod chaos;
 mod client;
@@ -16,6 +16,7 @@ mod outbox;
 mod outside;
 mod random;
 mod regressions;
+mod report;
 mod server;
 mod settle;
 mod socket;
@@ -43,9 +44,14 @@ fn the_ring_holds_for_many_seeds() {
         Some(seed) => (seed, 1),
         None => (number("SIM_FROM").unwrap_or(0), number("SIM_SEEDS").unwrap_or(SEEDS)),
     };
-    let checked = many(from..from + count);
-    println!("{count} lives, {checked} deliveries held against the log");
-    assert!(checked > 0 || count == 1, "nothing was delivered, so nothing was checked");
+    let record = many(from..from + count);
+    if let Ok(path) = std::env::var("SIM_REPORT") {
+        let report = report::of(&record, from).to_string();
+        std::fs::write(&path, report).unwrap_or_else(|error| panic!("SIM_REPORT={path}: {error}"));
+    }
+    record.expect_good();
+    println!("{count} lives, {} deliveries held against the log", record.checked);
+    assert!(record.checked > 0 || count == 1, "nothing was delivered, so nothing was checked");
 }
 
 #[test]

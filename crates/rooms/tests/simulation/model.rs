@@ -217,6 +217,12 @@ impl Model {
         }
     }
 
+    /// Whether the user never was a member in that life of the room, so that only a grant lets them in.
+    pub(crate) fn is_stranger(&self, user: &str, room: &str, epoch: Epoch) -> bool {
+        let log = self.log(room, epoch).filter(|log| !log.gone);
+        log.is_some_and(|log| log.turns.iter().all(|(_, who, _)| who != user))
+    }
+
     /// Where the memberships may have stood by which `user` was let into a log that stood at `head`.
     pub(crate) fn judged_by(&self, user: &str, room: &str, epoch: Epoch, head: Seq) -> Seq {
         let Some(log) = self.log(room, epoch) else { return head };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tertulia_protocol::{Close, Role, RoomId, UserId};
 use tertulia_rooms::Clock;
 use tertulia_rooms::commit::{Committer, Written};
-use tertulia_rooms::draft::{Address, Draft};
+use tertulia_rooms::draft::{Address, Draft, Reply};
 use tertulia_rooms::identity::{Identity, Verdict};
 use tertulia_rooms::limits::Limits;
 use tertulia_rooms::lookup::{Lookup, Question};
@@ -136,12 +136,25 @@ pub(crate) struct Outside {
     pub(crate) limits: Arc<Limits>,
     pub(crate) chances: Chances,
     pub(crate) plant: Plant,
+    /// What a shard did for a connection that it should have closed.
+    pub(crate) wrong: Option<String>,
 }
 
 /// The outside, as one shard sees it.
 pub(crate) struct Door<'a> {
     pub(crate) shard: usize,
     pub(crate) outside: &'a mut Outside,
+}
+
+impl Door<'_> {
+    /// Whoever lost the session to a newer connection says and asks nothing more.
+    fn expect_no_heir(&mut self, of: Address, what: &str) {
+        if let Some(heir) = self.outside.sockets.heir(self.shard, of) {
+            let shard = self.shard;
+            let words = || format!("shard {shard}: {of:?} {what}, but socket {heir} took over");
+            self.outside.wrong.get_or_insert_with(words);
+        }
+    }
 }
 
 impl Outside {
@@ -193,7 +206,14 @@ impl Ports for Door<'_> {
         self.outside.sockets.resume(self.shard, of);
     }
 
+    fn greeted(&mut self, of: Address) {
+        self.outside.sockets.greeted(self.shard, of);
+    }
+
     fn submit(&mut self, draft: Draft) -> bool {
+        if let Reply::Command { to, .. } = draft.reply {
+            self.expect_no_heir(to, "commands");
+        }
         let office = self.outside.office.get_mut();
         let there_is_room = office.drafts.len() < self.outside.limits.commit_queue;
         if there_is_room {
@@ -203,6 +223,7 @@ impl Ports for Door<'_> {
     }
 
     fn look_up(&mut self, lookup: Lookup) -> Result<(), Lookup> {
+        self.expect_no_heir(lookup.from, "asks");
         // Keys are fetched elsewhere, one token after the other.
         let is_token = matches!(lookup.question, Question::Identity(_));
         if !is_token && self.outside.lookups.len() >= self.outside.limits.lookup_queue {

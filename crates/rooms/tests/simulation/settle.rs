@@ -73,6 +73,12 @@ fn unsettled(world: &mut World) -> Option<String> {
             let asked = world.clients[client].line.as_ref().map(|line| line.asked.clone());
             return Some(format!("client {client} ({user}) waits: {asked:?}"));
         }
+        // Through the narrowest sockets the word that it is over comes rounds after the last event.
+        let line = world.clients[client].line.as_ref();
+        let socket = line.and_then(|line| world.outside.sockets.get(line.socket));
+        if socket.is_some_and(|socket| socket.full || !socket.down.is_empty()) {
+            return Some(format!("client {client} ({user}) has yet to read"));
+        }
         let rooms: Vec<String> = world.clients[client].rooms.keys().cloned().collect();
         for room in rooms {
             let head = world.model.head(&room);
@@ -97,7 +103,8 @@ fn check(world: &mut World) {
                 user: &client.user,
                 room,
                 news_are_whole: world.fate.news_are_whole(),
-                renewed: true,
+                granted: false,
+                lost: false,
             };
             stream.check_end(ear, &mut world.model);
         }

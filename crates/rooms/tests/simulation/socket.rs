@@ -14,6 +14,13 @@ pub(crate) type SocketId = u64;
 pub(crate) struct Socket {
     pub(crate) shard: usize,
     pub(crate) address: Address,
+    /// Whose it is, and the session that it was given, as far as they heard.
+    pub(crate) device: usize,
+    pub(crate) session: Option<String>,
+    /// The session that its hello asks for.
+    asked_for: Option<String>,
+    /// The server has answered its hello.
+    pub(crate) greeted: bool,
     /// From the client to the server.
     pub(crate) up: Vec<u8>,
     /// From the server to the client.
@@ -41,11 +48,21 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     /// A new socket to a connection that was just opened.
-    pub(crate) fn open(&mut self, shard: usize, address: Address, space: usize) -> SocketId {
+    pub(crate) fn open(
+        &mut self,
+        shard: usize,
+        address: Address,
+        space: usize,
+        (device, asked_for): (usize, Option<String>),
+    ) -> SocketId {
         self.last += 1;
         let socket = Socket {
             shard,
             address,
+            device,
+            session: None,
+            asked_for,
+            greeted: false,
             up: Vec::new(),
             down: Vec::new(),
             space,
@@ -74,11 +91,32 @@ impl Sockets {
         self.sockets.get_mut(id).filter(|socket| socket.address == address)
     }
 
+    /// The server has answered a hello: whoever had its session is gone.
+    pub(crate) fn greeted(&mut self, shard: usize, of: Address) {
+        if let Some(socket) = self.at(shard, of) {
+            socket.greeted = true;
+        }
+    }
+
+    /// The newer socket that has taken over the session of this one, if there is one.
+    pub(crate) fn heir(&self, shard: usize, of: Address) -> Option<SocketId> {
+        let id = *self.places.get(&(shard, of.place))?;
+        let old = self.sockets.get(&id).filter(|old| old.address == of && old.session.is_some())?;
+        let mut newer = self.sockets.range(id + 1..);
+        newer
+            .find(|(_, new)| {
+                new.greeted && new.device == old.device && new.asked_for == old.session
+            })
+            .map(|(id, _)| *id)
+    }
+
     /// The server writes. Says how many bytes were taken.
     pub(crate) fn write(&mut self, shard: usize, to: Address, parts: &[IoSlice<'_>]) -> usize {
         let Some(socket) = self.at(shard, to) else { return 0 };
         assert!(!socket.finished, "something is written behind the end");
         let given: usize = parts.iter().map(|part| part.len()).sum();
+        // Or a queue that holds nothing would be written for ever.
+        assert!(given > 0, "nothing is written");
         let taken = given.min(socket.space.saturating_sub(socket.down.len()));
         let mut left = taken;
         for part in parts {

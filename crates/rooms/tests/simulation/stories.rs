@@ -2,7 +2,9 @@
 
 use tertulia_rooms::limits::Limits;
 
+use crate::client::Asked;
 use crate::fate::{Chances, roomy};
+use crate::server::SHARDS;
 use crate::town::Town;
 
 #[test]
@@ -153,4 +155,81 @@ fn a_room_made_again_is_another_room() {
     town.quiet();
     town.sends(cy, "garden", ["newer"]);
     assert_eq!(town.hears(bob, "garden"), ["newer"], "a reset begins at the head");
+}
+
+#[test]
+fn a_connection_that_was_taken_over_says_nothing_more() {
+    // Some of the seeds come back on the same shard.
+    for seed in 0..8 {
+        let mut town = Town::seeded(seed);
+        let [bob] = town.members(["bob"], "garden");
+        let head = town.world.model.head("garden");
+        let old = town.socket(bob);
+        let set = r#","room":"garden","op":"set","name":"too late""#;
+        town.world.clients[bob.0].ask("room", set, Asked::Other);
+        town.world.post(bob.0);
+        // The device has moved on, and what it said last is still under way.
+        town.world.clients[bob.0].cut();
+        town.world.connect(bob.0);
+        let new = town.socket(bob);
+        town.world.upload(new, usize::MAX);
+        while !town.world.outside.sockets.get(new).expect("it is open").greeted {
+            (0..SHARDS).for_each(|shard| town.world.hand_over(shard, usize::MAX));
+        }
+        town.world.upload(old, usize::MAX);
+        let farewell = &town.world.outside.sockets.get(old).expect("it is open").down;
+        assert!(String::from_utf8_lossy(farewell).contains("4006"), "seed {seed}");
+        town.quiet();
+        assert_eq!(town.world.model.head("garden"), head, "seed {seed}");
+    }
+}
+
+#[test]
+fn whoever_loses_a_grant_hears_no_more() {
+    // The second time it has to be looked up that cy is no member.
+    for away_ms in [0, 3000] {
+        let limits = Limits { membership_ttl_s: 1, ..roomy() };
+        let mut town = Town::with_limits(7, limits);
+        let [ada] = town.members(["ada"], "garden");
+        let cy = town.device("cy", "garden");
+        town.cut(cy);
+        town.granted(cy, Some("garden"));
+        town.world.clients[cy.0].open("garden");
+        town.resumes(cy);
+        town.sends(ada, "garden", ["granted"]);
+        town.passes(away_ms);
+        town.granted(cy, None);
+        town.renews(cy);
+        town.sends(ada, "garden", ["not granted"]);
+        assert_eq!(town.hears(cy, "garden"), ["granted"]);
+        assert!(!town.follows(cy, "garden"));
+    }
+}
+
+#[test]
+fn only_the_room_that_does_not_drain_lags() {
+    let limits = Limits { outbound_bytes: 2000, ..roomy() };
+    let mut town = Town::with_limits(7, limits);
+    town.world.space = 300..=300;
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    let [_] = town.members(["ada"], "attic");
+    town.adds("bob", "attic");
+    town.world.clients[bob.0].open("attic");
+    town.world.post(bob.0);
+    town.quiet();
+    town.stalls(bob);
+    // Fills the socket, so that all else waits in the queue.
+    town.sends(ada, "garden", ["one", "two", "three", "four"]);
+    town.sends(ada, "attic", ["calm"]);
+    let lags =
+        |town: &Town| town.world.server.counters.iter().map(|all| all.lags.get()).sum::<u64>();
+    while lags(&town) == 0 {
+        town.sends(ada, "garden", ["loud"]);
+    }
+    assert_eq!(lags(&town), 1);
+    let waiting = town.world.server.counters.iter().map(|all| all.outbound_bytes.get());
+    let waiting = waiting.sum::<u64>();
+    assert!(waiting < 500, "{waiting} bytes wait behind the lag");
+    town.reads(bob);
+    assert_eq!(town.hears(bob, "attic"), ["calm"]);
 }

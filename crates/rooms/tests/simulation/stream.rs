@@ -25,6 +25,8 @@ struct Attachment {
     authorised: Seq,
     /// The head of the memberships that it may have been judged by: they may be ahead of the log.
     judged: Seq,
+    /// The grant that it rests on was taken away: what comes next is the word that it ends.
+    over: bool,
 }
 
 /// What else bears on what may be heard.
@@ -34,8 +36,10 @@ pub(crate) struct Ear<'a> {
     pub(crate) room: &'a str,
     /// The shards get all news, once and in order.
     pub(crate) news_are_whole: bool,
-    /// The token was renewed on this connection, so that a grant may be lost.
-    pub(crate) renewed: bool,
+    /// The token in force grants the room.
+    pub(crate) granted: bool,
+    /// One before it did, on this connection.
+    pub(crate) lost: bool,
 }
 
 impl Stream {
@@ -49,15 +53,31 @@ impl Stream {
             let turns = model.turns(room, answer.epoch, user);
             model.fault(|| format!("{user} {room}: attached at {answer:?}, but {turns}"));
         }
+        if !ear.granted && model.is_stranger(user, room, answer.epoch) {
+            model.fault(|| format!("{user} {room}: a stranger is let in at {answer:?}"));
+        }
         let upto = answer.more.then_some(answer.upto);
         let (epoch, last, authorised) = (answer.epoch, answer.base, answer.head);
         let judged = model.judged_by(user, room, epoch, authorised);
-        self.attached = Some(Attachment { epoch, last, upto, authorised, judged });
+        let over = false;
+        self.attached = Some(Attachment { epoch, last, upto, authorised, judged, over });
     }
 
     /// `sub` was refused or `unsub` answered.
     pub(crate) fn closed(&mut self) {
         self.attached = None;
+    }
+
+    /// A newer token is in force. `is_lost`: the one before granted the room, and this one does not.
+    pub(crate) fn renewed(&mut self, is_lost: bool, ear: Ear<'_>, model: &mut Model) {
+        let Ear { user, room, .. } = ear;
+        let Some(attached) = &mut self.attached else { return };
+        if attached.over {
+            model.fault(|| format!("{user} {room}: still there without a grant"));
+        }
+        // A page that was heard to its end is no attachment any more.
+        let is_there = attached.upto.is_none_or(|upto| attached.last < upto);
+        attached.over = is_lost && is_there && model.is_stranger(user, room, attached.epoch);
     }
 
     /// An event came.
@@ -67,7 +87,10 @@ impl Stream {
             return model.fault(|| format!("{user} {room}: {seq} came without an attachment"));
         };
         model.checked_events += 1;
-        let Attachment { epoch, last, upto, judged, .. } = *attached;
+        let Attachment { epoch, last, upto, judged, over, .. } = *attached;
+        if over {
+            model.fault(|| format!("{user} {room}: heard {seq} behind the end of the grant"));
+        }
         if seq != last + 1 {
             let how = if seq <= last { "doubled" } else { "skipped to" };
             return model.fault(|| format!("{user} {room}: {how} {seq} behind {last}"));
@@ -97,7 +120,7 @@ impl Stream {
 
     /// `drop` came.
     pub(crate) fn dropped(&mut self, code: &str, ear: Ear<'_>, model: &mut Model) {
-        let Ear { user, room, news_are_whole, renewed } = ear;
+        let Ear { user, room, news_are_whole, lost, .. } = ear;
         let Some(attached) = self.attached.take() else {
             return model.fault(|| format!("{user} {room}: drop without an attachment"));
         };
@@ -105,14 +128,13 @@ impl Stream {
         let removal = log.removals(user, attached.authorised).next();
         let right = match code {
             "forbidden" | "not_member" => {
-                renewed
-                    || match removal {
-                        Some(_) => {
-                            let mut removals = log.removals(user, attached.authorised);
-                            !news_are_whole || removals.any(|at| at == attached.last)
-                        }
-                        None => false,
+                lost || match removal {
+                    Some(_) => {
+                        let mut removals = log.removals(user, attached.authorised);
+                        !news_are_whole || removals.any(|at| at == attached.last)
                     }
+                    None => false,
+                }
             }
             "not_found" => model.now.get(room) != Some(&attached.epoch),
             _ => false,
@@ -128,6 +150,9 @@ impl Stream {
         let Some(attached) = self.attached.filter(|attached| attached.upto.is_none()) else {
             return;
         };
+        if attached.over {
+            model.fault(|| format!("{} {}: still there without a grant", ear.user, ear.room));
+        }
         if let Some(removal) = ear.removal(attached.epoch, attached.judged, model) {
             model.fault(|| format!("{} {}: still there after {removal}", ear.user, ear.room));
         }

@@ -5,9 +5,10 @@ use tertulia_protocol::{Role, RoomKind};
 use tertulia_rooms::draft::{Author, Wish};
 use tertulia_rooms::limits::Limits;
 
-use crate::client::{Asked, Client};
+use crate::client::Client;
 use crate::fate::{Chances, roomy};
 use crate::outside::user_id;
+use crate::socket::SocketId;
 use crate::world::World;
 
 /// Rounds after which nothing is under way any more: a hello that has to ask twice, and its replay.
@@ -67,6 +68,11 @@ impl Town {
             }
         }
         assert_eq!(self.world.model.wrong, None);
+    }
+
+    /// The socket of the device's connection.
+    pub(crate) fn socket(&self, device: Device) -> SocketId {
+        self.world.clients[device.0].line.as_ref().expect("it is connected").socket
     }
 
     pub(crate) fn cut(&mut self, device: Device) {
@@ -151,9 +157,7 @@ impl Town {
     pub(crate) fn renews(&mut self, device: Device) {
         let wall_ms = self.world.outside.moment.wall_ms;
         let client = &mut self.world.clients[device.0];
-        let token = client.token(wall_ms);
-        client.line.as_mut().expect("it is connected").renewed = true;
-        client.ask("auth", &format!(r#","token":"{token}""#), Asked::Other);
+        client.renew(wall_ms);
         self.world.post(device.0);
         self.quiet();
     }

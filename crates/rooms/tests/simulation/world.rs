@@ -8,13 +8,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tertulia_protocol::Close;
+use tertulia_protocol::{Close, UserId};
 use tertulia_rooms::draft::{Author, Draft, Reply, Wish};
 use tertulia_rooms::hub::News;
 use tertulia_rooms::limits::Limits;
-use tertulia_rooms::lookup::{Answer, Lookup, Question, answer};
+use tertulia_rooms::lookup::{Answer, Known, Lookup, Question, answer};
 use tertulia_rooms::shard::{Input, Shard};
-use tertulia_store::{Memory, Reader, Store};
+use tertulia_store::{Memory, Reader, RoomNo, Store};
 
 use crate::client::Client;
 use crate::fate::Chances;
@@ -73,6 +73,7 @@ impl World {
             limits: limits.clone(),
             chances,
             plant: Plant::Nothing,
+            wrong: None,
         };
         let reader = Store::in_memory(&memory).reader().expect("memory is always there");
         let (clients, model) = (Vec::new(), Model::default());
@@ -122,6 +123,9 @@ impl World {
 
     /// Shows the model what was committed.
     fn look(&mut self) {
+        if let Some(wrong) = self.outside.wrong.take() {
+            self.model.fault(|| wrong);
+        }
         if std::mem::take(&mut self.outside.office.get_mut().dirty) {
             let early = self.fate.told_late + self.fate.interrupted > 0;
             self.model.refresh(&mut self.reader, early);
@@ -140,7 +144,8 @@ impl World {
         let bearer = in_upgrade.then(|| Box::from(token.as_str()));
         self.server.shards[shard].turn(self.outside.moment.now_ns);
         let address = self.server.shards[shard].open(bearer);
-        let socket = self.outside.sockets.open(shard, address, space);
+        let whose = (client, device.session.clone());
+        let socket = self.outside.sockets.open(shard, address, space, whose);
         let with_token = (!in_upgrade).then_some(token.as_str());
         device.hello(socket, with_token, &mut self.random, now_ms);
         for (room, _) in &device.grants {
@@ -220,6 +225,12 @@ impl World {
                 jump_max: self.limits.jump_max,
             };
             self.clients[client].hear(some, &mut hearing);
+            let device = &self.clients[client];
+            if device.line.as_ref().is_some_and(|line| line.greeted)
+                && let Some(socket) = self.outside.sockets.get(id)
+            {
+                socket.session.clone_from(&device.session);
+            }
             self.post(client);
         }
         if over {
@@ -272,7 +283,7 @@ impl World {
         let Lookup { shard, from, token, question } = self.outside.lookups.remove(place);
         let failing = self.random.chance(self.outside.chances.lookup_fails);
         self.outside.memory.fail_reads(u32::from(failing));
-        let answer = match &question {
+        let mut answer = match &question {
             Question::Identity(token) => Answer::Identity(judge(token, self.outside.moment)),
             question => {
                 let (hub, cache) = (&self.server.hub, &self.server.cache);
@@ -283,8 +294,25 @@ impl World {
         if let (Answer::Failed, Question::Standings { rooms, .. }) = (&answer, &question) {
             rooms.iter().for_each(|room| self.server.hub.learn(room, None));
         }
+        if let (Answer::Standings(known), Question::Standings { user, .. }) =
+            (&mut answer, &question)
+            && self.random.chance(self.outside.chances.interrupted)
+        {
+            self.read_on_late(user, known);
+        }
         self.note(6, || format!("an answer to {question:?}"));
         self.server.coming[shard].push(Input::Answer { to: from, token, answer });
+    }
+
+    /// A reader reads a room first and who someone is there second: the committer may run in between.
+    fn read_on_late(&mut self, user: &UserId, known: &mut [Known]) {
+        if !self.tell() {
+            self.commit(self.limits.commit_batch);
+        }
+        for known in known {
+            let no = known.room.as_ref().map_or(RoomNo(0), |room| room.no);
+            known.standing = self.reader.standing(no, user).expect("no fault is planted now");
+        }
     }
 
     /// Takes what is in a shard's inbox under way, and mistreats the news.
