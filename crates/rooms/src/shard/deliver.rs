@@ -122,12 +122,15 @@ impl Shard {
         if planted(Fault::DoubleDelivery) {
             self.links.events(&mut connection.out, serial, slab, range.clone(), events);
         }
-        if planted(Fault::SwapTwo) && events == 2 {
-            let (first, last) = (slab.last() - 1, slab.last());
-            let second = slab.range(first, last);
-            self.links.events(&mut connection.out, serial, slab, second, 1);
-            let first = slab.range(first - 1, first);
-            self.links.events(&mut connection.out, serial, slab, first, 1);
+        if planted(Fault::SwapTwo) && events >= 2 {
+            let last = slab.last();
+            let (one, other) = (slab.range(last - 2, last - 1), slab.range(last - 1, last));
+            if events > 2 {
+                let before = range.start..one.start;
+                self.links.events(&mut connection.out, serial, slab, before, events - 2);
+            }
+            self.links.events(&mut connection.out, serial, slab, other, 1);
+            self.links.events(&mut connection.out, serial, slab, one, 1);
         } else {
             self.links.events(&mut connection.out, serial, slab, range, events);
         }
