@@ -99,7 +99,7 @@ fn without_settings_everything_has_its_default() {
         commit_queue: 8_192,
         commit_batch: 1_024,
         shard_queue: 4_096,
-        lookup_queue: 4_096,
+        lookup_queue: 32_768,
         active_rooms: 10_000,
         membership_ttl_s: 300,
         membership_entries: 200_000,

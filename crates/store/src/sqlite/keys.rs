@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::{connect_and_migrate, read::number, whole};
+use crate::directory;
 use crate::error::{Error, OpenError};
 use crate::row::Key;
 
@@ -33,6 +34,7 @@ pub enum KeyError {
 impl Keys {
     /// The keys in `dir`, which is made if it is not there.
     pub fn open(dir: &Path) -> Result<Keys, OpenError> {
+        directory::make(dir)?;
         whole::examine_in_use(&dir.join("tertulia.db"))?;
         Ok(Keys { db: connect_and_migrate(dir)?, version: None })
     }
