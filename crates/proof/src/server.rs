@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tertulia_protocol::Epoch;
 
 use crate::http::{self, Answer};
-use crate::signer::Signer;
+use crate::issuer::Issuer;
 
 /// Whatever is waited for and has not come by then does not come.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -358,14 +358,14 @@ impl Server {
         for (name, value) in &self.place.claims {
             claims[name] = value.clone();
         }
-        let token = self.signer().token(&claims);
+        let token = self.issuer().token(&claims);
         self.place.hide(token.rsplit('.').next().unwrap_or_default());
         token
     }
 
     /// Whoever knows the server's own secret.
-    pub fn signer(&self) -> Signer {
-        Signer::shared(&self.secret)
+    pub fn issuer(&self) -> Issuer {
+        Issuer::shared(&self.secret)
     }
 
     /// The value of a series, as it stands in `/metrics`, its labels included.

@@ -159,7 +159,7 @@ fn pages(field: &Field) {
 
 /// Errors that are made with a secret in hand tell none of it, and neither do metrics, nor a core.
 fn secrets(field: &Field) {
-    let own = field.server.signer();
+    let own = field.server.issuer();
     let key = &field.server.key;
     let token = field.mallorys_token();
     let ended = field.server.token_that_ended(&field.mallory);

@@ -9,8 +9,8 @@ use super::commands::FAST;
 use super::tokens::{BELIEVED, KEYS, good};
 use super::{Attack, Field, PLAIN};
 use crate::client::{Client, Ended, Heard, message};
+use crate::issuer::{Issuer, now_s};
 use crate::server::{PATIENCE, wait_for};
-use crate::signer::{Signer, now_s};
 
 /// The rows.
 pub const ROWS: &[Attack] = &[
@@ -160,11 +160,11 @@ fn one_revoked(field: &Field, user: &str, said: &AtomicU64) {
 
 fn rotation(field: &Field) {
     let provider = &BELIEVED.provider;
-    let token = |signer: &Signer| signer.token(&good(field, "us"));
+    let token = |signer: &Issuer| signer.token(&good(field, "us"));
     let published = &BELIEVED.published;
     field.expect_welcome("the first key", &token(published));
     // Another key instead: asked for at once, but not before the last fetch is ten seconds ago.
-    let next = Signer::rsa(Some("p2"));
+    let next = Issuer::rsa().kid("p2");
     provider.publish(&[&next]);
     let from = Instant::now();
     wait_for("the next key is believed", FETCH_EVERY + PATIENCE, || {
@@ -178,10 +178,10 @@ fn rotation(field: &Field) {
     field.expect_refused("the first key, taken back", &token(published), 4102);
     // The provider is down: what is known goes on. Those who ask for keys that nobody has cause a fetch now and
     // then, and no more.
-    provider.answer("503 Service Unavailable", String::new());
+    provider.answer("503 Service Unavailable", Vec::new());
     let (asked, from) = (provider.asked(), Instant::now());
     let unknown = field.stage.scale(1_000, 10_000, 10_000);
-    let stranger = Signer::ed(None);
+    let stranger = Issuer::ed();
     let requests = (0..unknown).map(|n| {
         let header = json!({"alg": "EdDSA", "kid": format!("unknown-{n}")}).to_string();
         let claims = json!({"sub": "m", "iss": "us", "aud": "chat", "exp": now_s() + 60});

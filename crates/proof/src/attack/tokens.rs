@@ -12,7 +12,7 @@ use super::calls::{percent, shown};
 use super::{Attack, Field, Ground};
 use crate::client::{Client, upgrade_request};
 use crate::http;
-use crate::signer::{Publisher, Signer, b64, now_s};
+use crate::issuer::{Issuer, Provider, b64, now_s};
 
 /// The rows.
 pub const ROWS: &[Attack] = &[
@@ -27,27 +27,27 @@ pub const ROWS: &[Attack] = &[
 /// Whom the server believes, besides itself.
 pub(super) struct Believed {
     /// Of the issuer "a".
-    rsa: Signer,
+    rsa: Issuer,
     /// Of the issuer "b", which calls its key the same.
-    same_kid: Signer,
+    same_kid: Issuer,
     /// Of the issuer "c".
-    ec: Signer,
+    ec: Issuer,
     /// Of the issuer "d".
-    ed: Signer,
+    ed: Issuer,
     /// Publishes keys of the issuer "us".
-    pub(super) provider: Publisher,
+    pub(super) provider: Provider,
     /// Its first.
-    pub(super) published: Signer,
+    pub(super) published: Issuer,
 }
 
 pub(super) static BELIEVED: LazyLock<Believed> = LazyLock::new(|| {
-    let published = Signer::ed(Some("p1"));
+    let published = Issuer::ed().kid("p1");
     Believed {
-        rsa: Signer::rsa(Some("1")),
-        same_kid: Signer::rsa(Some("1")),
-        ec: Signer::ec(Some("2")),
-        ed: Signer::ed(None),
-        provider: Publisher::of(&[&published]),
+        rsa: Issuer::rsa().kid("1"),
+        same_kid: Issuer::rsa().kid("1"),
+        ec: Issuer::ec().kid("2"),
+        ed: Issuer::ed(),
+        provider: Provider::publishing(&[&published]),
         published,
     }
 });
@@ -145,7 +145,7 @@ fn confused(field: &Field) {
     for (what, secret) in secrets {
         for (issuer, kid) in [("us", "p1"), ("a", "1")] {
             let header = json!({"alg": "HS256", "kid": kid}).to_string();
-            let token = Signer::shared(&secret).raw(&header, &good(field, issuer).to_string());
+            let token = Issuer::shared(&secret).raw(&header, &good(field, issuer).to_string());
             field.expect_refused(&format!("{what} of {issuer}"), &token, 4102);
         }
     }
@@ -154,7 +154,7 @@ fn confused(field: &Field) {
 fn pointers(field: &Field) {
     let canary = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/keys", canary.local_addr().expect("an address"));
-    let attacker = Signer::rsa(Some("m1"));
+    let attacker = Issuer::rsa().kid("m1");
     // Signed by someone who is not believed, however the header says whom to ask about it.
     let jwk = attacker.jwk();
     for (name, value) in [
@@ -240,7 +240,7 @@ fn same_kid(field: &Field) {
 }
 
 fn claims(field: &Field) {
-    let own = field.server.signer();
+    let own = field.server.issuer();
     let now = now_s();
     let claims = good(field, "us");
     let past = json!(now - 60);
@@ -337,7 +337,7 @@ fn claims(field: &Field) {
 }
 
 /// Five seconds either way, since no two clocks agree; and 1 MiB is longer than anything may be.
-fn leeway_and_length(field: &Field, own: &Signer, claims: &Value) {
+fn leeway_and_length(field: &Field, own: &Issuer, claims: &Value) {
     let now = now_s();
     field.expect_welcome("just expired", &own.token(&with(claims, "exp", json!(now - 3))));
     field.expect_welcome("not quite begun", &own.token(&with(claims, "nbf", json!(now + 4))));

@@ -1,7 +1,7 @@
 //! Unsafe settings: a server that anyone could walk into does not start. (A56)
 
 use super::{Attack, Field, PLAIN};
-use crate::signer::Signer;
+use crate::issuer::Issuer;
 
 /// The rows.
 pub const ROWS: &[Attack] =
@@ -13,7 +13,7 @@ type Setting = (&'static str, String);
 fn settings() -> Vec<Setting> {
     let secret = |text: &str| ("auth.hs256_secret", text.to_owned());
     let origin = |text: &str| ("server.allowed_origins", text.to_owned());
-    let pem = Signer::ed(None).setting("a");
+    let pem = Issuer::ed().setting("a");
     let mut all: Vec<Setting> = [
         "",
         "short",

@@ -1,168 +1,22 @@
 //! Issuers with real keys, a provider that publishes them, and tokens of every kind.
-//!
-//! Signatures are made here with the crypto library itself, so that a fault in what the server uses to
-//! read tokens is not made twice.
 
 mod keys;
-mod provider;
 mod published;
 mod tokens;
 
 use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-    RsaKeyPair,
-};
-use aws_lc_rs::{hmac, rand};
-use base64::engine::general_purpose::STANDARD;
+use aws_lc_rs::rand;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use tertulia_proof::issuer::{Issuer, b64};
 
 use super::*;
 use crate::config::Flags;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The second in which every test starts.
 const NOW_S: u64 = 1_800_000_000;
-
-fn b64(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-enum Pair {
-    Rsa(RsaKeyPair),
-    Ec(EcdsaKeyPair),
-    Ed(Ed25519KeyPair),
-    Shared(Vec<u8>),
-}
-
-/// Someone who signs tokens.
-struct Issuer {
-    pair: Pair,
-    kid: Option<String>,
-}
-
-impl Issuer {
-    fn rsa() -> Issuer {
-        Issuer::with(Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).expect("an RSA key")))
-    }
-
-    fn ec() -> Issuer {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-        Issuer::with(Pair::Ec(pair.expect("a P-256 key")))
-    }
-
-    fn ed() -> Issuer {
-        Issuer::with(Pair::Ed(Ed25519KeyPair::generate().expect("an Ed25519 key")))
-    }
-
-    fn shared(secret: impl AsRef<[u8]>) -> Issuer {
-        Issuer::with(Pair::Shared(secret.as_ref().to_vec()))
-    }
-
-    fn with(pair: Pair) -> Issuer {
-        Issuer { pair, kid: None }
-    }
-
-    fn kid(mut self, kid: &str) -> Issuer {
-        self.kid = Some(kid.to_owned());
-        self
-    }
-
-    fn alg(&self) -> &'static str {
-        match self.pair {
-            Pair::Rsa(_) => "RS256",
-            Pair::Ec(_) => "ES256",
-            Pair::Ed(_) => "EdDSA",
-            Pair::Shared(_) => "HS256",
-        }
-    }
-
-    fn header(&self) -> Value {
-        let mut header = json!({"alg": self.alg(), "typ": "JWT"});
-        if let Some(kid) = &self.kid {
-            header["kid"] = json!(kid);
-        }
-        header
-    }
-
-    fn token(&self, claims: &Value) -> String {
-        self.raw(&self.header().to_string(), &claims.to_string())
-    }
-
-    /// A token of exactly these texts.
-    fn raw(&self, header: &str, claims: &str) -> String {
-        let message = format!("{}.{}", b64(header), b64(claims));
-        let signature = self.sign(message.as_bytes());
-        format!("{message}.{}", b64(signature))
-    }
-
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        match &self.pair {
-            Pair::Rsa(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-                    .expect("an RSA signature");
-                signature
-            }
-            Pair::Ec(pair) => {
-                let signature = pair.sign(&SystemRandom::new(), message);
-                signature.expect("an ECDSA signature").as_ref().to_vec()
-            }
-            Pair::Ed(pair) => pair.sign(message).as_ref().to_vec(),
-            Pair::Shared(secret) => {
-                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
-            }
-        }
-    }
-
-    fn der(&self) -> Vec<u8> {
-        let der = match &self.pair {
-            Pair::Rsa(pair) => pair.public_key().as_der(),
-            Pair::Ec(pair) => pair.public_key().as_der(),
-            Pair::Ed(pair) => pair.public_key().as_der(),
-            Pair::Shared(_) => panic!("a shared secret has no public half"),
-        };
-        der.expect("a public key").as_ref().to_vec()
-    }
-
-    fn pem(&self) -> String {
-        let text = STANDARD.encode(self.der());
-        let lines: Vec<&str> =
-            text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
-    }
-
-    fn jwk(&self) -> Value {
-        let mut jwk = match &self.pair {
-            Pair::Rsa(pair) => {
-                let key = pair.public_key();
-                let (n, e) = (key.modulus(), key.exponent());
-                json!({
-                    "kty": "RSA",
-                    "n": b64(n.big_endian_without_leading_zero()),
-                    "e": b64(e.big_endian_without_leading_zero()),
-                })
-            }
-            Pair::Ec(pair) => {
-                let point = pair.public_key().as_ref();
-                json!({"kty": "EC", "crv": "P-256", "x": b64(&point[1..33]), "y": b64(&point[33..])})
-            }
-            Pair::Ed(pair) => {
-                json!({"kty": "OKP", "crv": "Ed25519", "x": b64(pair.public_key().as_ref())})
-            }
-            Pair::Shared(secret) => json!({"kty": "oct", "k": b64(secret)}),
-        };
-        jwk["use"] = json!("sig");
-        jwk["alg"] = json!(self.alg());
-        if let Some(kid) = &self.kid {
-            jwk["kid"] = json!(kid);
-        }
-        jwk
-    }
-}
 
 /// A user's claims that are good for an hour.
 fn claims(user: &str) -> Value {
@@ -236,7 +90,8 @@ fn config(dir: &tempfile::TempDir, auth: &str) -> Config {
 
 /// A row of `auth.keys`.
 fn key(issuer: &Issuer, name: Option<&str>) -> String {
-    let kid = issuer.kid.as_ref().map(|kid| format!("kid = {kid:?}\n")).unwrap_or_default();
+    let kid =
+        issuer.header()["kid"].as_str().map(|kid| format!("kid = {kid:?}\n")).unwrap_or_default();
     let name = name.map(|name| format!("issuer = {name:?}\n")).unwrap_or_default();
     format!("[[auth.keys]]\nalg = {:?}\npem = '''{}'''\n{kid}{name}", issuer.alg(), issuer.pem())
 }

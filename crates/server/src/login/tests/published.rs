@@ -1,7 +1,7 @@
 //! Keys that a provider publishes.
 
-use super::provider::Provider;
 use super::*;
+use tertulia_proof::issuer::Provider;
 
 impl House {
     /// One that believes what `provider` publishes of the issuer "us".

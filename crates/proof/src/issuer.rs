@@ -1,4 +1,4 @@
-//! Signers: those who sign tokens, with real keys of every kind, and one who publishes them.
+//! Issuers: those who sign tokens, with real keys of every kind, and a provider who publishes them.
 //!
 //! Signatures are made with the crypto library itself, so that a fault in what the server reads tokens with is
 //! not made twice.
@@ -29,9 +29,9 @@ enum Pair {
 }
 
 /// Someone who signs tokens.
-pub struct Signer {
+pub struct Issuer {
     pair: Pair,
-    kid: Option<&'static str>,
+    kid: Option<String>,
 }
 
 /// Seconds since 1970 UTC.
@@ -44,31 +44,40 @@ pub fn b64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-impl Signer {
+impl Issuer {
     /// With RS256.
-    pub fn rsa(kid: Option<&'static str>) -> Signer {
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("an RSA key");
-        Signer { pair: Pair::Rsa(pair), kid }
+    pub fn rsa() -> Issuer {
+        Issuer::with(Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).expect("an RSA key")))
     }
 
     /// With ES256.
-    pub fn ec(kid: Option<&'static str>) -> Signer {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a P-256 key");
-        Signer { pair: Pair::Ec(pair), kid }
+    pub fn ec() -> Issuer {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
+        Issuer::with(Pair::Ec(pair.expect("a P-256 key")))
     }
 
     /// With EdDSA.
-    pub fn ed(kid: Option<&'static str>) -> Signer {
-        let pair = Ed25519KeyPair::generate().expect("an Ed25519 key");
-        Signer { pair: Pair::Ed(pair), kid }
+    pub fn ed() -> Issuer {
+        Issuer::with(Pair::Ed(Ed25519KeyPair::generate().expect("an Ed25519 key")))
     }
 
     /// With HS256 and that secret.
-    pub fn shared(secret: impl AsRef<[u8]>) -> Signer {
-        Signer { pair: Pair::Shared(secret.as_ref().to_vec()), kid: None }
+    pub fn shared(secret: impl AsRef<[u8]>) -> Issuer {
+        Issuer::with(Pair::Shared(secret.as_ref().to_vec()))
     }
 
-    fn alg(&self) -> &'static str {
+    fn with(pair: Pair) -> Issuer {
+        Issuer { pair, kid: None }
+    }
+
+    /// The same, whose key has that name.
+    pub fn kid(mut self, kid: &str) -> Issuer {
+        self.kid = Some(kid.to_owned());
+        self
+    }
+
+    /// The algorithm of its key, as a token names it.
+    pub fn alg(&self) -> &'static str {
         match self.pair {
             Pair::Rsa(_) => "RS256",
             Pair::Ec(_) => "ES256",
@@ -80,7 +89,7 @@ impl Signer {
     /// The header of its tokens.
     pub fn header(&self) -> Value {
         let mut header = json!({"alg": self.alg(), "typ": "JWT"});
-        if let Some(kid) = self.kid {
+        if let Some(kid) = &self.kid {
             header["kid"] = json!(kid);
         }
         header
@@ -98,7 +107,8 @@ impl Signer {
         format!("{message}.{}", b64(signature))
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    /// The signature of a message.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.pair {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
@@ -156,7 +166,7 @@ impl Signer {
         };
         jwk["use"] = json!("sig");
         jwk["alg"] = json!(self.alg());
-        if let Some(kid) = self.kid {
+        if let Some(kid) = &self.kid {
             jwk["kid"] = json!(kid);
         }
         jwk
@@ -165,26 +175,30 @@ impl Signer {
     /// An entry of the setting `auth.keys`: its tokens count if they are of `issuer`.
     pub fn setting(&self, issuer: &str) -> String {
         let (alg, pem) = (json!(self.alg()), json!(self.pem()));
-        let kid = self.kid.map(|kid| format!(", kid = {}", json!(kid))).unwrap_or_default();
+        let kid =
+            self.kid.as_ref().map(|kid| format!(", kid = {}", json!(kid))).unwrap_or_default();
         format!("{{alg = {alg}, pem = {pem}, issuer = {}{kid}}}", json!(issuer))
     }
 }
 
+/// What is answered: status and further headers, body.
+type Answer = (String, Vec<u8>);
+
 /// Someone who publishes keys over HTTP, and counts who asks. It runs until the process ends.
-pub struct Publisher {
+pub struct Provider {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
-    answer: Arc<Mutex<(&'static str, String)>>,
+    answer: Arc<Mutex<Answer>>,
 }
 
-impl Publisher {
-    /// Publishes the keys of these signers.
-    pub fn of(signers: &[&Signer]) -> Publisher {
+impl Provider {
+    /// Publishes the keys of these issuers.
+    pub fn publishing(issuers: &[&Issuer]) -> Provider {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let publisher = Publisher { address, asked: Arc::default(), answer: Arc::default() };
-        publisher.publish(signers);
-        let (asked, answer) = (Arc::clone(&publisher.asked), Arc::clone(&publisher.answer));
+        let provider = Provider { address, asked: Arc::default(), answer: Arc::default() };
+        provider.publish(issuers);
+        let (asked, answer) = (Arc::clone(&provider.asked), Arc::clone(&provider.answer));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 asked.fetch_add(1, Ordering::SeqCst);
@@ -193,18 +207,18 @@ impl Publisher {
                 _ = respond(stream, &answer);
             }
         });
-        publisher
+        provider
     }
 
     /// From now on these.
-    pub fn publish(&self, signers: &[&Signer]) {
-        let keys: Vec<Value> = signers.iter().map(|signer| signer.jwk()).collect();
-        self.answer("200 OK", json!({"keys": keys}).to_string());
+    pub fn publish(&self, issuers: &[&Issuer]) {
+        let keys: Vec<Value> = issuers.iter().map(|issuer| issuer.jwk()).collect();
+        self.answer("200 OK", json!({"keys": keys}).to_string().into_bytes());
     }
 
-    /// From now on that.
-    pub fn answer(&self, status: &'static str, body: String) {
-        *self.answer.lock().expect("no one panics while answering") = (status, body);
+    /// From now on that. `status` may carry headers, each on a line of its own.
+    pub fn answer(&self, status: &str, body: Vec<u8>) {
+        *self.answer.lock().expect("no one panics while answering") = (status.to_owned(), body);
     }
 
     /// Where.
@@ -218,7 +232,7 @@ impl Publisher {
     }
 }
 
-fn respond(mut stream: TcpStream, (status, body): &(&str, String)) -> std::io::Result<()> {
+fn respond(mut stream: TcpStream, (status, body): &Answer) -> std::io::Result<()> {
     let mut request = Vec::new();
     let mut part = [0; 1024];
     while !request.ends_with(b"\r\n\r\n") {
@@ -228,6 +242,6 @@ fn respond(mut stream: TcpStream, (status, body): &(&str, String)) -> std::io::R
         }
     }
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n")?;
-    write!(stream, "Connection: close\r\n\r\n{body}")
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n")?;
+    stream.write_all(body)
 }
