@@ -316,6 +316,36 @@ fn compare(
     rooms: [&str; 2],
     ask: &mut impl FnMut(&str) -> (Duration, String),
 ) {
+    // By chance alone one sample in a hundred looks wrong; two, one in ten thousand.
+    let mut told = String::new();
+    for _ in 0..2 {
+        let times = sample(field, what, count, rooms, ask);
+        if field.stage.scale == Scale::Short {
+            return;
+        }
+        let p = mann_whitney(&times[0], &times[1]);
+        let [foreign, missing] = times.map(|mut times| {
+            times.sort_unstable();
+            times[times.len() / 2].as_nanos() as f64
+        });
+        let apart = (foreign - missing).abs() / missing;
+        told = format!("medians {foreign} and {missing} ns, {apart:.3} apart, p = {p:.4}");
+        field.stage.progress(&format!("A61 {what}: {told}"));
+        if apart <= 0.05 && p > 0.01 {
+            return;
+        }
+    }
+    field.expect(false, || format!("{what}, twice: {told}"));
+}
+
+/// How long each room takes, as often as `count` says.
+fn sample(
+    field: &Field,
+    what: &str,
+    count: usize,
+    rooms: [&str; 2],
+    ask: &mut impl FnMut(&str) -> (Duration, String),
+) -> [Vec<Duration>; 2] {
     let mut times: [Vec<Duration>; 2] = Default::default();
     for n in 0..count * 2 {
         // Which one comes first changes, so that neither is always behind the other.
@@ -325,18 +355,7 @@ fn compare(
         let (_, other) = if n < 2 { ask(rooms[1 - which]) } else { (took, told.clone()) };
         field.expect(told == other, || format!("{what}: {told}, and {other}"));
     }
-    if field.stage.scale == Scale::Short {
-        return;
-    }
-    let p = mann_whitney(&times[0], &times[1]);
-    let [foreign, missing] = times.map(|mut times| {
-        times.sort_unstable();
-        times[times.len() / 2].as_nanos() as f64
-    });
-    let apart = (foreign - missing).abs() / missing;
-    let figures = format!("medians {foreign} and {missing} ns, {apart:.3} apart, p = {p:.4}");
-    field.stage.progress(&format!("A61 {what}: {figures}"));
-    field.expect(apart <= 0.05 && p > 0.01, || format!("{what}: {figures}"));
+    times
 }
 
 /// How likely times are so far apart by chance alone: the rank-sum test of Mann and Whitney, two-sided, by the

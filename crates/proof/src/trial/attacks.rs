@@ -1,7 +1,7 @@
 //! T21, attacks: row by row, with a bystander beside each, on one server for all rows of a ground.
 //! (I12, I16, I17)
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::attack::{self, Attack, Field, Ground};
 use crate::client::Client;
 use crate::process::MIB;
 use crate::report::{Report, Trial};
-use crate::server::{Server, raise_file_limit, wait_for};
+use crate::server::{PATIENCE, Server, raise_file_limit, wait_for};
 use crate::stage::{Scale, Stage};
 
 /// Memory grows by no more in a row.
@@ -20,12 +20,20 @@ const GROWTH_MAX: u64 = 64 * MIB;
 /// Between two looks at what has to come back.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a room in which someone talks may add to memory in the time of a trial: the page caches of a writer,
-/// a checkpointer and two readers of SQLite, 2 MiB each.
+/// What a room in which someone talks may add to memory in the time of a trial.
 const BYSTANDER_BYTES_MAX: u64 = 8 * MIB;
 
 /// Guests who come before the first row, and twice as many who only ask something.
 const GUESTS: usize = 2_000;
+
+/// What the guests say, which is more than fits into the cache of one connection of SQLite (16 MiB), in messages
+/// that fill a page each.
+const TALK_BYTES: usize = 24 << 20;
+const TALK_MESSAGE_BYTES: usize = 3_800;
+const TALKERS: usize = 8;
+
+/// Members among the guests: so many that none of them talks faster than one may.
+const MEMBERS: usize = 400;
 
 /// Unused memory goes back to the system in ten seconds (jemalloc's `dirty_decay_ms`).
 const GIVEN_BACK: Duration = Duration::from_secs(12);
@@ -120,23 +128,44 @@ fn on_ground(stage: &Stage, report: &mut Report, ground: &Ground, rows: &[&'stat
     bystander.end().into_iter().for_each(|wrong| report.wrong(format!("bystander: {wrong}")));
 }
 
-/// Lets an ordinary crowd come and go, so that what a server keeps for the next one, tables above all, is not
-/// taken for what an attack left behind.
+/// Lets an ordinary crowd come, talk, and go, so that what a server keeps for the next one, tables and caches of
+/// pages above all, is not taken for what an attack left behind.
 fn guests(server: &Server) {
     raise_file_limit(3 * GUESTS as u64);
     let ask = || {
         let mut stream = TcpStream::connect(server.public).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time that is not zero");
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n").expect("a request");
         stream
     };
     let enter = || Client::upgrade(server.public, "").expect("an upgrade");
     let inside: Vec<Client> = (0..GUESTS).map(|_| enter()).collect();
     let asking: Vec<TcpStream> = (0..2 * GUESTS).map(|_| ask()).collect();
-    let http = |server: &Server| server.metric("tertulia_http_connections");
-    server.until("all are there", |server| http(server) >= asking.len() as u64);
-    drop((inside, asking));
-    let inside = |server: &Server| server.metric("tertulia_connections");
-    server.until("all are gone", |server| http(server) == 0 && inside(server) < GUESTS as u64 / 2);
+    // Where there are fewer places, whoever has their answer makes way for the next.
+    for mut stream in asking {
+        stream.read_exact(&mut [0]).expect("an answer");
+    }
+    drop(inside);
+    let (http, inside) = ("tertulia_http_connections", "tertulia_connections");
+    let are_gone =
+        |server: &Server| server.metric(http) == 0 && server.metric(inside) < GUESTS as u64 / 2;
+    server.until("all are gone", are_gone);
+    let name = |n: usize| format!("guest{}", n % MEMBERS);
+    let members: Vec<String> = (0..MEMBERS).map(name).collect();
+    server.room("guests", "public", &members.iter().map(String::as_str).collect::<Vec<_>>());
+    std::thread::scope(|scope| {
+        for talker in 0..TALKERS {
+            scope.spawn(move || {
+                for n in (talker..TALK_BYTES / TALK_MESSAGE_BYTES).step_by(TALKERS) {
+                    let (by, words) = (name(n), "x".repeat(TALK_MESSAGE_BYTES));
+                    let message = format!(r#"{{"by":"{by}","d":"{words}"}}"#);
+                    server.done("POST", "/v1/rooms/guests/messages", &message);
+                }
+                // Whatever reader is free reads; so each of them has read most in the end.
+                server.log("guests").expect("a log");
+            });
+        }
+    });
     std::thread::sleep(GIVEN_BACK);
 }
 

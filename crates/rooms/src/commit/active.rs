@@ -8,18 +8,25 @@ use tertulia_store::{Error, Remembered, Room, Sender, Standing, Writer};
 
 use crate::recency::Recency;
 
-/// Most standings and cids kept of one room; past it they are read again when needed.
-const FACTS_PER_ROOM: usize = 4096;
+/// Most standings kept of one room; past it they are read again when needed.
+const STANDINGS_PER_ROOM: usize = 4096;
+
+/// So many cids of one room, or those of one batch, are a generation, of which two are kept: whoever sends one
+/// after the other names the one before (`prev`), seldom an older one.
+const CIDS_PER_GENERATION: usize = 64;
 
 /// Most standings and cids kept of all rooms, of about 100 bytes each: past it the rooms that were not
 /// used for longest go.
 const FACTS: usize = 1 << 19;
 
+type Cids = HashMap<(Sender, Cid), Remembered>;
+
 /// A room in use.
 pub(super) struct Active {
     pub(super) room: Room,
     standings: HashMap<UserId, Standing>,
-    remembered: HashMap<(Sender, Cid), Remembered>,
+    remembered: Cids,
+    remembered_before: Cids,
     /// Which of the running batch's rooms it is.
     pub(super) touched: Option<usize>,
     /// It is in `Rooms::used`.
@@ -55,7 +62,8 @@ impl Active {
     ) -> Result<Option<Remembered>, Error> {
         // A cid that is not known here is looked up each time: most are new, and keeping each "no" would
         // only be of use to someone who asks twice.
-        match self.remembered.get(&(sender.clone(), cid)) {
+        let key = (sender.clone(), cid);
+        match self.remembered.get(&key).or_else(|| self.remembered_before.get(&key)) {
             Some(remembered) => Ok(Some(*remembered)),
             None => writer.remembered(self.room.no, sender, &cid),
         }
@@ -66,14 +74,16 @@ impl Active {
     }
 
     fn facts(&self) -> usize {
-        self.standings.len() + self.remembered.len()
+        self.standings.len() + self.remembered.len() + self.remembered_before.len()
     }
 
     fn trim(&mut self) {
-        if self.facts() > FACTS_PER_ROOM {
-            // Not cleared: that would keep the memory.
+        // Not cleared: that would keep the memory.
+        if self.standings.len() > STANDINGS_PER_ROOM {
             self.standings = HashMap::new();
-            self.remembered = HashMap::new();
+        }
+        if self.remembered.len() > CIDS_PER_GENERATION {
+            self.remembered_before = std::mem::take(&mut self.remembered);
         }
     }
 }
@@ -121,6 +131,7 @@ impl Rooms {
             room,
             standings: HashMap::new(),
             remembered: HashMap::new(),
+            remembered_before: HashMap::new(),
             touched: None,
             used: true,
             counted: 0,
