@@ -240,6 +240,20 @@ pub fn read(text: &str) -> Result<Said, Rejected> {
     Ok(Said { id, command })
 }
 
+/// The id of a `send`, and nothing else of it: for one that will not be taken, whatever it says.
+///
+/// Cost: one pass over the text; less than half of [`read`].
+/// Gives: `None` for anything else, and where only [`read`] can tell.
+pub fn id_of_send(text: &str) -> Option<CommandId> {
+    #[derive(Deserialize)]
+    struct Glance<'a> {
+        t: &'a str,
+        id: CommandId,
+    }
+    let glance: Glance<'_> = object(text).ok()?;
+    (glance.t == "send" && glance.id > 0).then_some(glance.id)
+}
+
 impl Command {
     fn may_go_unanswered(&self) -> bool {
         matches!(

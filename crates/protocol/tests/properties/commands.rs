@@ -2,7 +2,7 @@
 //! can read, and neither depends on how it was written.
 
 use serde_json::{Map, Value, json};
-use tertulia_protocol::command::{self, Rejected, Said};
+use tertulia_protocol::command::{self, Command, Rejected, Said};
 use tertulia_protocol::heard::{self, Heard};
 use tertulia_protocol::reply;
 
@@ -24,9 +24,19 @@ pub(crate) fn check(bytes: &[u8]) {
         }
         Err(rejected) => refused(text, &rejected),
     }
+    glanced_at(text);
     // Bodies of HTTP calls are read with the same fields.
     if command::settings(text).is_ok() || command::role(text).is_ok() {
         strict::object(text);
+    }
+}
+
+/// The id that a glance finds is the one that reading finds.
+fn glanced_at(text: &str) {
+    let Some(id) = command::id_of_send(text) else { return };
+    match command::read(text) {
+        Ok(said) => assert!(said.id == Some(id) && matches!(said.command, Command::Send(_))),
+        Err(rejected) => assert_eq!(rejected.id, Some(id), "{text}"),
     }
 }
 
@@ -73,6 +83,8 @@ fn said_again(said: &Said, means: Map<String, Value>) {
     text.pop();
     text.push('}');
     assert_eq!(command::read(&text).as_ref(), Ok(said), "{text}");
+    let send = said.id.filter(|_| matches!(said.command, Command::Send(_)));
+    assert_eq!(command::id_of_send(&text), send, "{text}");
 }
 
 /// A room as `hello` lists it.

@@ -115,7 +115,9 @@ impl Shard {
         if connection.due != now {
             return;
         }
-        let next = match connection.state {
+        let state = connection.state;
+        self.stir(place, ports);
+        let next = match state {
             State::Greeting(by) if now >= by => {
                 self.close(place, Close::HelloTimeout, None);
                 return;

@@ -193,13 +193,14 @@ impl Shard {
     }
 
     /// What came of a draft.
-    pub(super) fn acked(&mut self, ack: Ack) {
+    pub(super) fn acked(&mut self, ack: Ack, ports: &mut impl Ports) {
         let Ack { to, id, outcome } = ack;
         // Behind a close frame nothing is said; the client asks again on its next connection.
         if !self.is_current(to) || self.connections[to.place as usize].state != State::Live {
             return;
         }
         self.connections[to.place as usize].open.retain(|open| *open != id);
+        self.stir(to.place, ports);
         match outcome {
             Ok(Done::Said(stored)) => self.reply(to.place, |out| stored.put(out, id)),
             Ok(Done::Changed { epoch, seq, dup }) => {

@@ -38,6 +38,9 @@ pub(crate) struct Connection {
     pub(crate) parked: Option<Box<Parked>>,
     /// Commands in the commit queue.
     pub(crate) open: SmallVec<[CommandId; 2]>,
+    /// Said more than may be on its way: it is read again when something of that is answered, or at the next
+    /// tick.
+    pub(crate) rests: bool,
     pub(crate) heard: Tick,
     pub(crate) said: Tick,
     pub(crate) pinged: Tick,
@@ -180,6 +183,7 @@ impl Connection {
             who: None,
             parked: None,
             open: SmallVec::new(),
+            rests: false,
             heard: now,
             said: now,
             pinged: now,

@@ -198,7 +198,7 @@ impl Shard {
     pub fn take(&mut self, inputs: &mut Vec<Input>, ports: &mut impl Ports) {
         for input in inputs.drain(..) {
             match input {
-                Input::Ack(ack) => self.acked(ack),
+                Input::Ack(ack) => self.acked(ack, ports),
                 Input::News(news) => self.news(&news, ports),
                 Input::Answer { to, token, answer } => self.answered(to, token, answer, ports),
                 Input::Signal(signal) => self.signal(&signal),

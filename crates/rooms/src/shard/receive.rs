@@ -37,7 +37,27 @@ impl Shard {
 
     /// Whether the connection's socket should be read: not while something read before has to wait.
     pub fn reads(&self, from: Address) -> bool {
-        self.is_current(from) && self.connections[from.place as usize].parked.is_none()
+        if !self.is_current(from) {
+            return false;
+        }
+        let connection = &self.connections[from.place as usize];
+        connection.parked.is_none() && !connection.rests
+    }
+
+    /// Lets a connection rest that said too much at once. What it says meanwhile stays in the socket and is
+    /// read as one: refusing it piece by piece would take the time of those who keep to their bounds.
+    pub(super) fn rest(&mut self, place: u32) {
+        self.connections[place as usize].rests = true;
+        self.look_by(place, self.tick + 1);
+    }
+
+    /// Reads on.
+    pub(super) fn stir(&mut self, place: u32, ports: &mut impl Ports) {
+        let address = self.address(place);
+        let rested = std::mem::take(&mut self.connections[place as usize].rests);
+        if rested && self.reads(address) {
+            ports.resume(address);
+        }
     }
 
     pub(super) fn take_in(&mut self, from: Address, bytes: &mut [u8], ports: &mut impl Ports) {
@@ -130,6 +150,10 @@ impl Shard {
                 self.wait_for_drain(place, &format!("{line}\n{rest}"), ports);
                 return true;
             }
+            if self.refused_unread(place, line) {
+                any_object = true;
+                continue;
+            }
             let started_ns = ports.now_ns();
             let read = command::read(line);
             let took = ports.now_ns().saturating_sub(started_ns);
@@ -154,6 +178,19 @@ impl Shard {
             }
         }
         any_object
+    }
+
+    /// Refuses a send of someone who rests: reading it would only tell what else is wrong with it.
+    fn refused_unread(&mut self, place: u32, line: &str) -> bool {
+        let connection = &self.connections[place as usize];
+        if !connection.rests {
+            return false;
+        }
+        let id = command::id_of_send(line).filter(|id| !connection.open.contains(id));
+        if id.is_some() {
+            self.refuse(place, id, &Refusal::Inflight { limit: self.limits.inflight });
+        }
+        id.is_some()
     }
 
     fn rejected(&mut self, place: u32, rejected: command::Rejected) {

@@ -56,6 +56,9 @@ impl Shard {
                 self.detach(place, room);
             }
             self.refuse(place, said.id, &refusal);
+            if matches!(refusal, Refusal::Inflight { .. }) {
+                self.rest(place);
+            }
             let who = self.connections[place as usize].who.as_ref();
             if who.is_some_and(|who| who.too_fast > TOO_FAST_MAX) {
                 self.close(place, Close::Rate, None);

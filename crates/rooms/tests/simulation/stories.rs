@@ -233,3 +233,31 @@ fn only_the_room_that_does_not_drain_lags() {
     town.reads(bob);
     assert_eq!(town.hears(bob, "attic"), ["calm"]);
 }
+
+#[test]
+fn whoever_says_too_much_at_once_rests_until_something_of_it_is_answered_or_a_moment_is_over() {
+    let mut town = Town::with_limits(7, Limits { inflight: 2, ..roomy() });
+    let [ada] = town.members(["ada"], "garden");
+    town.world.clients[ada.0].inflight = 10;
+    let socket = town.socket(ada);
+    let rests = |town: &mut Town| town.world.outside.sockets.get(socket).unwrap().paused;
+    let texts = ["one", "two", "three", "four", "five"];
+    for text in texts {
+        let cid = town.world.clients[ada.0].next_cid();
+        town.says(ada, "garden", &cid, text);
+    }
+    town.world.upload(socket, usize::MAX);
+    assert!(rests(&mut town));
+    // The store does not answer; nobody who pings may be left alone for long.
+    town.world.pass(300);
+    assert!(!rests(&mut town));
+    town.says(ada, "garden", "six", "six");
+    town.world.upload(socket, usize::MAX);
+    assert!(rests(&mut town));
+    town.quiet();
+    assert!(!rests(&mut town));
+    town.passes(6_000);
+    let mut heard = town.hears(ada, "garden");
+    heard.sort_unstable();
+    assert_eq!(heard, ["five", "four", "one", "six", "three", "two"]);
+}
