@@ -44,8 +44,6 @@ soak: tools conformance ## Every trial in its long form, under an hour; SCALE=lo
 	@# Built beside the others, so that no one runs it by mistake.
 	CARGO_BUILD_BUILD_DIR=$${CARGO_BUILD_BUILD_DIR:-$(CURDIR)/target} cargo build --locked --bin tertulia \
 		--features tertulia-server/planted-faults --target-dir target/planted
-	@mkdir -p target/soak
-	@$(XTASK) conformance --report target/soak/conformance.json
 	@$(XTASK) fuzz $(FUZZ_SECONDS) --report target/soak/fuzz.json
 	SIM_SEEDS=$(SOAK_SEEDS) SIM_REPORT=$(CURDIR)/target/soak/simulation.json \
 		cargo nextest run --locked -p tertulia-rooms --no-capture the_ring_holds
@@ -86,7 +84,8 @@ doctests: ## The examples in the documentation
 conformance: ## Others judge the WebSocket: the Autobahn cases, and none may change
 	CARGO_BUILD_BUILD_DIR=$${CARGO_BUILD_BUILD_DIR:-$(CURDIR)/target} cargo build --locked --bin tertulia \
 		--features tertulia-server/conformance --target-dir target/conformance
-	@$(XTASK) conformance
+	@mkdir -p target/soak
+	@$(XTASK) conformance --report target/soak/conformance.json
 
 faults: ## Servers that are wrong on purpose; simulation and stories have to notice
 	cargo nextest run --locked -p tertulia-rooms --features planted-faults --test simulation planted

@@ -23,7 +23,7 @@ pub const TRIAL: Trial = Trial { id: "T33", title: "the fast lane", run };
 
 fn run(stage: &Stage, report: &mut Report) {
     let server = lane::place(stage.place()).open();
-    let rounds = stage.scale(1, 10, 100);
+    let rounds = stage.scale(1, 5, 100);
     let (before, memory) = (Holdings::of(&server), server.memory());
     let from = Instant::now();
     for round in 0..rounds {
