@@ -81,7 +81,11 @@ fn t21_an_attack_that_does_harm_is_noticed() {
         let is_noticed = report.wrongs().iter().any(|wrong| wrong.starts_with(words));
         assert!(is_noticed, "{words} is not among {:#?}", report.wrongs());
     }
-    assert_eq!(report.wrongs().len(), HARM.len(), "{:#?}", report.wrongs());
+    // Beside other tests the machine itself may let a bystander wait: then the time is noise.
+    let is_noise =
+        |wrong: &&String| wrong.contains(": the bystander waited") && !wrong.starts_with("X05: ");
+    let noticed = report.wrongs().iter().filter(|wrong| !is_noise(wrong)).count();
+    assert_eq!(noticed, HARM.len(), "{:#?}", report.wrongs());
     let mut report = Report::default();
     let fatal = attack("X09", |field| field.server.signal(Signal::KILL));
     attacks::try_rows(&stage(), &mut report, &[Box::leak(Box::new(fatal))]);
