@@ -104,6 +104,24 @@ impl Bystander {
         Bystander { end, deliveries, users }
     }
 
+    /// Waits until they have heard what was said after `moment`, so that what they had to wait for before is
+    /// known. True if they have, or if one of them cannot go on, which is told in the end.
+    pub fn goes_on_after(&self, moment: Instant) -> bool {
+        let is_new = |delivery: &&Delivery| delivery.at - delivery.took >= moment;
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            let heard = {
+                let all = self.deliveries.lock().expect("no one panics while noting a delivery");
+                all.iter().rev().take_while(|one| one.at >= moment).filter(is_new).count()
+            };
+            if heard >= USERS as usize || self.end.broken.load(Ordering::Acquire) {
+                return true;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        false
+    }
+
     /// How it was between these moments.
     pub fn between(&self, from: Instant, until: Instant) -> Quiet {
         let all = self.deliveries.lock().expect("no one panics while noting a delivery");

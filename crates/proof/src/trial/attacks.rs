@@ -181,6 +181,7 @@ fn attempt(
     let (room, head) = (field.room.clone(), stored(server, &field.room));
     let from = Instant::now();
     let (ran, grown) = server.grown_while(|| catch_unwind(AssertUnwindSafe(|| (row.run)(&field))));
+    let goes_on = bystander.goes_on_after(Instant::now());
     let quiet = bystander.between(from, Instant::now());
     let more = field.said_stored();
     let mut wrongs = field.into_wrongs();
@@ -194,6 +195,7 @@ fn attempt(
         }
     };
     expect(now == head + more, format!("{now} events are stored, not {head} and {more}"));
+    expect(goes_on, "the bystander is heard no more".to_owned());
     // Ninety-nine of a hundred messages take no longer. On a machine that does other things, too, this tells
     // only whether the bystander was forgotten.
     let p99_max = stage.scale(1_000, 250, 250);

@@ -95,8 +95,11 @@ fn listen(mut client: Client, epoch: Epoch, first: u64, last: u64) -> Result<u64
     while follow.last() < last {
         let now_ms = from.elapsed().as_millis() as u64;
         if let Some(Say::Sub(Some(Position { epoch, seq }))) = follow.say(now_ms) {
-            let sub = json!({"t": "sub", "room": ROOM, "epoch": epoch.as_str(), "seq": seq});
-            client.command(sub);
+            // However far it is behind, and a fast server leaves it far behind, it wants all of it.
+            client.command(json!({
+                "t": "sub", "room": ROOM, "epoch": epoch.as_str(), "seq": seq,
+                "page": 1_000, "jump": 100_000,
+            }));
         }
         let Some(heard) = client.hear_by(Instant::now() + LOOK_EVERY) else {
             if silent_since.elapsed() > SILENCE {

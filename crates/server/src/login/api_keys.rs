@@ -4,6 +4,7 @@
 //! the time it takes.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -86,27 +87,49 @@ pub(crate) fn create(
     scope: KeyScope,
     now_ms: u64,
 ) -> Result<String, NewKeyError> {
-    let key = format!("{PREFIX}{}", secret::random()?);
-    keys.add(&Key {
-        name: name.to_owned(),
-        hash: hash(&key),
-        scope: scope.as_str().to_owned(),
-        created: now_ms,
-    })?;
+    let key = random()?;
+    keep(keys, &key, name, scope, now_ms)?;
     Ok(key)
+}
+
+fn random() -> Result<String, SecretError> {
+    Ok(format!("{PREFIX}{}", secret::random()?))
+}
+
+fn keep(keys: &Keys, key: &str, name: &str, scope: KeyScope, created: u64) -> Result<(), KeyError> {
+    let (name, scope) = (name.to_owned(), scope.as_str().to_owned());
+    keys.add(&Key { name, hash: hash(key), scope, created })
 }
 
 /// Makes the key of a first start and writes it beside the database, if there is none of any kind.
 ///
-/// The answer says whether it did. The key comes first and the file second: should the process end in
-/// between, nobody knows that key, and the command line makes another.
+/// The answer says whether it did. The file has another name until its key is kept, so that a start that ends in
+/// between is finished by the next one, and a key that was revoked does not come back.
 pub(super) fn create_first(dir: &Path, keys: &Keys, now_ms: u64) -> Result<bool, NewKeyError> {
-    let path = dir.join("admin.key");
-    if path.exists() || !keys.list().map_err(KeyError::from)?.is_empty() {
+    let (path, begun) = (dir.join("admin.key"), dir.join("admin.key.new"));
+    let failed = |path: &Path, source| SecretError::File { path: path.to_owned(), source };
+    if path.exists() {
         return Ok(false);
     }
-    let key = create(keys, "first-start", KeyScope::Admin, now_ms)?;
-    secret::write_new(&path, &key).map_err(|source| SecretError::File { path, source })?;
+    let known = keys.list().map_err(KeyError::from)?;
+    let key = match std::fs::read_to_string(&begun) {
+        Ok(key) => key.trim_end().to_owned(),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&begun, error))?,
+        Err(_) if !known.is_empty() => return Ok(false),
+        Err(_) => {
+            let key = random()?;
+            secret::write_new(&begun, &key).map_err(|error| failed(&begun, error))?;
+            key
+        }
+    };
+    if known.is_empty() {
+        keep(keys, &key, "first-start", KeyScope::Admin, now_ms)?;
+    } else if known.iter().all(|known| known.hash != hash(&key)) {
+        // Someone made another key meanwhile.
+        std::fs::remove_file(&begun).map_err(|error| failed(&begun, error))?;
+        return Ok(false);
+    }
+    secret::rename(&begun, &path).map_err(|error| failed(&path, error))?;
     Ok(true)
 }
 

@@ -85,6 +85,12 @@ pub(super) fn write_new(path: &Path, line: &str) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Gives such a file its name for good.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
 fn write(path: &Path, line: &str) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;

@@ -38,7 +38,8 @@ const HARM: &[(&str, &Attack)] = &[
         }),
     ),
     ("X06: memory grew by", &attack("X06", hold_heads)),
-    ("plain: ", &attack("X07", |field| std::mem::forget([field.mallory(), field.mallory()]))),
+    // More than may be on their way out when the ground is looked at before.
+    ("plain: ", &attack("X07", |field| std::mem::forget([(); 8].map(|()| field.mallory())))),
     (
         "bystander: bystander3: ",
         &attack("X08", |field| {

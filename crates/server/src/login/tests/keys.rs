@@ -34,6 +34,26 @@ fn a_first_start_makes_a_secret_and_an_admin_key_and_a_second_one_keeps_them() {
 }
 
 #[test]
+fn a_first_start_that_did_not_end_is_finished_by_the_next_one() {
+    let house = House::new("");
+    let admin = house.read("admin.key");
+    let (path, begun) =
+        ["admin.key", "admin.key.new"].map(|name| house.dir.path().join(name)).into();
+    // The key is kept, and the file has not got its name.
+    std::fs::rename(&path, &begun).unwrap();
+    let again = House::in_folder(house.dir, "");
+    assert_eq!(again.opened.admin_key, Some(path.clone()));
+    assert_eq!(again.read("admin.key"), admin);
+    assert!(!begun.exists());
+    // The file is there, and the key is not kept yet.
+    again.keys().revoke("first-start").unwrap();
+    std::fs::rename(&path, &begun).unwrap();
+    let again = House::in_folder(again.dir, "");
+    assert_eq!(again.opened.admin_key, Some(path));
+    assert!(again.login().key(&admin).is_some());
+}
+
+#[test]
 fn a_revoked_first_key_does_not_come_back() {
     let house = House::new("");
     let admin = house.read("admin.key");
