@@ -251,7 +251,8 @@ pub fn id_of_send(text: &str) -> Option<CommandId> {
         id: CommandId,
     }
     let glance: Glance<'_> = object(text).ok()?;
-    (glance.t == "send" && glance.id > 0).then_some(glance.id)
+    let is_id = (1..=COMMAND_ID_MAX).contains(&glance.id.into());
+    (glance.t == "send" && is_id).then_some(glance.id)
 }
 
 impl Command {

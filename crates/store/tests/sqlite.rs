@@ -370,6 +370,37 @@ fn a_check_tells_of_damage() {
 }
 
 #[test]
+fn a_damaged_page_hides_no_room_that_is_not_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Os);
+    let named = |no: u64| Room {
+        no: RoomNo(no),
+        id: RoomId::parse(&format!("r{no}")).unwrap(),
+        name: Some(format!("the room with the number {no}").into()),
+        ..room()
+    };
+    let rooms: Vec<Room> = (2..500).map(named).collect();
+    let changes = Changes { rooms: rooms.iter().collect(), ..Changes::default() };
+    store.writer().unwrap().commit(&changes).unwrap();
+    let path = dir.path().join("tertulia.db");
+    let db = Connection::open(&path).unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    // The page with the oldest rooms, which stand in for what is not there.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let words = b"the room with the number 2";
+    let place = bytes
+        .windows(words.len() + 1)
+        .rposition(|window| window.starts_with(words) && !window[words.len()].is_ascii_digit());
+    let page = place.expect("it is stored") / 4096 * 4096;
+    bytes[page] = 0xff;
+    std::fs::write(&path, bytes).unwrap();
+    let mut reader = store.reader().unwrap();
+    assert!(reader.room(&named(2).id).is_err());
+    assert_eq!(reader.room(&named(400).id).unwrap().map(|room| room.no), Some(RoomNo(400)));
+    assert_eq!(reader.room(&RoomId::parse("nowhere").unwrap()).unwrap(), None);
+}
+
+#[test]
 fn a_probe_writes_each_time_it_is_asked() {
     let dir = tempfile::tempdir().unwrap();
     let store = store_with_a_room(dir.path(), Durability::Fsync);

@@ -290,6 +290,9 @@ fn by_the_clock(field: &Field) {
     let vault = format!("{}-vault", field.room);
     field.server.room(&vault, "group", &[&field.alice]);
     let missing = format!("{}-vaulx", field.room);
+    // There are others before and behind it, and one has more to tell than either.
+    let large = format!(r#"{{"kind":"group","d":"{}"}}"#, "x".repeat(12_000));
+    field.server.done("PUT", &format!("/v1/rooms/{}-large", field.room), &large);
     let mut mallory = Client::join(field.server, &field.mallory, &[]);
     let token = field.mallorys_token();
     let mut over_socket = |room: &str| {

@@ -79,6 +79,7 @@ fn run(stage: &Stage, report: &mut Report) {
     let (goodput, used) = (acked as f64 / from.elapsed().as_secs_f64(), server.cpu() - cpu);
     let from = Instant::now();
     senders.drain(report);
+    let (p99, refused) = (senders.p99(), senders.refused.clone());
     stage.progress("one at a time again");
     let recovered = senders.recovers(gentle, from);
     stage.progress("as fast as they are answered again");
@@ -96,16 +97,18 @@ fn run(stage: &Stage, report: &mut Report) {
     report.figure("goodput of both peaks", (goodput / both * 100.0).round() / 100.0);
     report
         .figure("server cores", (used.as_secs_f64() / open.as_secs_f64() * 100.0).round() / 100.0);
-    for (code, times) in &senders.refused {
+    for (code, times) in &refused {
         report.figure(code, *times as f64);
     }
-    let p99 = senders.p99();
     report.figure("ack p99 ms", p99.as_millis() as f64);
     report.figure("gentle ack p99 ms", gentle.as_micros() as f64 / 1000.0);
     let recovery_s = recovered.map_or(f64::INFINITY, |time| time.as_secs_f64());
     report.figure("recovery s", (recovery_s * 100.0).round() / 100.0);
     // On a debug build beside other tests, on a disk that all share, times are noise: only an end shows.
     let least = stage.scale(0.01, 0.8, 0.8);
+    // A log of millions takes more than an empty one, and no more than that.
+    let least_after = stage.scale(0.01, 0.6, 0.6);
+    let least_offered = stage.scale(0.01, 2.0, 2.0);
     let [acks, recovery] = stage.scale([AT_MOST; 2], STRICT, STRICT);
     report.expect(goodput >= both * least, || {
         format!("goodput {goodput:.0} of {peak:.0} before and {after:.0} after")
@@ -114,7 +117,14 @@ fn run(stage: &Stage, report: &mut Report) {
     report.expect(recovery_s <= recovery.as_secs_f64(), || {
         format!("{recovery_s:.1} s to be as fast as before, {gentle:?}")
     });
-    let refused: u64 = senders.refused.values().sum();
+    report.expect(after >= peak * least_after, || {
+        format!("{after:.0} a second behind it, {peak:.0} before")
+    });
+    let offered = senders.offered as f64 / open.as_secs_f64();
+    report.expect(offered >= peak * least_offered, || {
+        format!("only {offered:.0} a second were offered, the peak is {peak:.0}")
+    });
+    let refused: u64 = refused.values().sum();
     report.expect(refused > 0, || "nothing was refused: that was no overload".to_owned());
     senders.wrongs.iter().for_each(|wrong| report.wrong(wrong.clone()));
     let (words, in_all) = senders.crowd.wrongs();

@@ -17,7 +17,7 @@ const CIDS_PER_GENERATION: usize = 64;
 
 /// Most standings and cids kept of all rooms, of about 100 bytes each: past it the rooms that were not
 /// used for longest go.
-const FACTS: usize = 1 << 19;
+const FACTS: usize = 1 << 17;
 
 type Cids = HashMap<(Sender, Cid), Remembered>;
 

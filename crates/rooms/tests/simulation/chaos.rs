@@ -75,7 +75,9 @@ fn populate(world: &mut World) {
     for user in &USERS[..users] {
         for _ in 0..world.random.of(1..=2) {
             let number = world.clients.len();
-            let mut client = Client::new(user, number, world.limits.inflight);
+            // Some say more at once than they may.
+            let inflight = world.limits.inflight * if world.random.chance(200) { 2 } else { 1 };
+            let mut client = Client::new(user, number, inflight);
             for room in ROOMS {
                 if world.random.chance(700) {
                     client.place(room).follow.open();

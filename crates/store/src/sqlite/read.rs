@@ -29,10 +29,12 @@ impl Connected for SqliteReader {
     }
 }
 
-/// Reads a room in place of one that is not there, too, so that both take the same time.
 const ROOM: &str = "SELECT no, id, epoch, head, n, first, ts, kind, name, d, by, members, owners \
-     FROM (SELECT (SELECT no FROM rooms WHERE id = ?1) AS found, (SELECT max(no) FROM rooms) AS newest) \
-     JOIN rooms ON no = ifnull(found, newest)";
+     FROM rooms WHERE id = ?1";
+/// The same, but the oldest room stands in for one that is not there, so that both take the same time.
+const ROOM_OR_OLDEST: &str = "SELECT no, id, epoch, head, n, first, ts, kind, name, d, by, members, owners, found \
+     FROM (SELECT (SELECT no FROM rooms WHERE id = ?1) AS found) \
+     JOIN rooms ON no = ifnull(found, (SELECT min(no) FROM rooms))";
 const ROOMS_OF: &str = "SELECT no, id, epoch, head, n, first, ts, kind, name, d, by, rooms.members, owners, standing \
      FROM members JOIN rooms ON no = room \
      WHERE user = ?1 AND id > ?2 AND standing IN ('owner', 'admin', 'member', 'reader') \
@@ -40,12 +42,27 @@ const ROOMS_OF: &str = "SELECT no, id, epoch, head, n, first, ts, kind, name, d,
 
 impl<T: Connected> Read for T {
     fn room(&mut self, id: &RoomId) -> Result<Option<Room>, Error> {
-        let mut statement = self.db().prepare_cached(ROOM)?;
-        let mut rows = statement.query([id.as_str()])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        // Whatever is wrong with the other one is no matter of this one's.
-        let read = room_of_row(row);
-        if row.get_ref(1)?.as_str().ok() != Some(id.as_str()) { Ok(None) } else { Ok(Some(read?)) }
+        let mut statement = self.db().prepare_cached(ROOM_OR_OLDEST)?;
+        let read = statement.query_row([id.as_str()], |row| {
+            let room = room_of_row(row);
+            let is_it = row.get::<_, Option<i64>>(13)?.is_some();
+            Ok(is_it.then_some(room))
+        });
+        match read.optional() {
+            Ok(Some(Some(room))) => {
+                let room = room?;
+                if room.id != *id {
+                    return Err(Error::Damaged(format!("the name of room {}", room.no.0)));
+                }
+                Ok(Some(room))
+            }
+            Ok(_) => Ok(None),
+            // Whatever is wrong with the oldest one is no matter of this one's.
+            Err(_) => {
+                let mut statement = self.db().prepare_cached(ROOM)?;
+                Ok(statement.query_row([id.as_str()], room_of_row).optional()?)
+            }
+        }
     }
 
     fn has_room(&mut self, room: RoomNo) -> Result<bool, Error> {
