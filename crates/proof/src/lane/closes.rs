@@ -1,9 +1,7 @@
 //! Closes: each way to be let go of, by its code.
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::json;
 use tertulia_protocol::frame::{Opcode, put_masked};
 
@@ -106,10 +104,7 @@ fn too_many(field: &Field) {
 /// Whoever takes nothing for a second is let go of, and comes back to everything.
 fn reads_nothing(field: &Field) {
     let (server, room) = (field.server, &field.room);
-    let stream = TcpStream::connect(server.public).expect("a connection");
-    set_socket_recv_buffer_size(&stream, 4096).expect("a small buffer");
-    let upgraded = Client::upgrade_on(stream, server.public, "").expect("an answer");
-    let mut sam = upgraded.expect("an upgrade");
+    let mut sam = field.slow_stranger(4096);
     field.hello(&mut sam);
     let before = server.metric("tertulia_closes_total{code=\"4202\"}");
     let mut ann = Client::join(server, &field.alice, &[]);

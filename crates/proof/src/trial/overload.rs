@@ -79,7 +79,7 @@ fn run(stage: &Stage, report: &mut Report) {
     let (goodput, used) = (acked as f64 / from.elapsed().as_secs_f64(), server.cpu() - cpu);
     let from = Instant::now();
     senders.drain(report);
-    let (p99, refused) = (senders.p99(), senders.refused.clone());
+    let (p99, refused) = (senders.p99(), std::mem::take(&mut senders.refused));
     stage.progress("one at a time again");
     let recovered = senders.recovers(gentle, from);
     stage.progress("as fast as they are answered again");

@@ -76,19 +76,22 @@ fn read(path: &Path) -> Result<String, SecretError> {
 
 /// Writes a file that its owner alone can read; whole or not at all, and never over another one.
 pub(super) fn write_new(path: &Path, line: &str) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory_of(path))?;
     let part = path.with_extension(format!("{}.part", std::process::id()));
     let linked = write(&part, line).and_then(|()| fs::hard_link(&part, path));
     let _ = fs::remove_file(&part);
     linked?;
-    File::open(dir)?.sync_all()
+    File::open(directory_of(path))?.sync_all()
 }
 
 /// Gives such a file its name for good.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
-    File::open(to.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(directory_of(to))?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }
 
 fn write(path: &Path, line: &str) -> io::Result<()> {
