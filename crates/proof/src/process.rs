@@ -31,6 +31,12 @@ impl Server {
         self.status_bytes("VmSize:")
     }
 
+    /// Not once it dies: its memory is the first that goes.
+    pub(crate) fn has_memory(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        status.is_ok_and(|status| status.contains("\nVmRSS:"))
+    }
+
     fn status_bytes(&self, name: &str) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix(name));

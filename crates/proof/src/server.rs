@@ -223,7 +223,7 @@ pub struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Below a wrapper it is not our child, and ends before the wrapper does.
-        if self.lives() {
+        if self.is_unwaited() {
             self.signal(Signal::KILL);
             _ = self.child.wait();
         }
@@ -241,8 +241,13 @@ impl Server {
         _ = kill_process(self.pid, signal);
     }
 
-    /// Whether it is still there.
+    /// Whether it is still there. One that was killed is not, though its end can be waited for only a moment
+    /// later.
     pub fn lives(&mut self) -> bool {
+        self.is_unwaited() && self.has_memory()
+    }
+
+    fn is_unwaited(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
