@@ -1,6 +1,7 @@
 //! Pings: control frames by the hundred thousand. (A12)
 
 use std::io::Write;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::wire::{answers, frame, next_frame};
@@ -26,6 +27,11 @@ const PIECE_BYTES: usize = 2048;
 /// What waits in the server for one connection that only pings: one answer, and the memory around it.
 const WAITING_BYTES_MAX: u64 = 64 * 1024;
 
+/// Pings until answers wait, and how many are said between two looks. Of 64 KiB that are read at once 2 KiB are
+/// answered, and the kernel takes a few hundred of those.
+const FILLING_MAX: usize = 200_000;
+const FILLING_STEP: usize = 1_000;
+
 fn pings_and_pongs(field: &Field) {
     let many = field.stage.scale(20_000, 100_000, 100_000);
     pings(field, many);
@@ -39,15 +45,18 @@ fn pings_and_pongs(field: &Field) {
 fn pings(field: &Field, many: usize) {
     let mut client = field.slow_stranger(RECEIVE_BYTES);
     field.hello(&mut client);
-    let mut pings = Vec::new();
-    for n in 0..many {
-        let mut payload = format!("{n:08}").into_bytes();
-        payload.resize(125, b'x');
-        pings.extend(frame(0x89, &payload));
+    let waiting = || field.server.metric("tertulia_outbound_bytes");
+    // However many of them are read at once: until the kernel takes no more answers.
+    let mut said = 0;
+    while waiting() == 0 && said < FILLING_MAX {
+        put_all(&mut client, &numbered(said..said + FILLING_STEP));
+        said += FILLING_STEP;
     }
-    let ((), grown) = field.server.grown_while(|| put_all(&mut client, &pings));
+    let more = numbered(said..said + many);
+    let many = said + many;
+    let ((), grown) = field.server.grown_while(|| put_all(&mut client, &more));
     field.expect(grown < MIB, || format!("{many} pings grew memory by {grown} bytes"));
-    let waiting = field.server.metric("tertulia_outbound_bytes");
+    let waiting = waiting();
     field.expect((1..=WAITING_BYTES_MAX).contains(&waiting), || {
         format!("{waiting} bytes wait for who does not read")
     });
@@ -68,6 +77,17 @@ fn pings(field: &Field, many: usize) {
         }
     }
     field.expect(answers(&mut client), || "a connection is of no use after its pings".to_owned());
+}
+
+/// Pings of the longest kind that say which they are.
+fn numbered(numbers: Range<usize>) -> Vec<u8> {
+    let mut pings = Vec::new();
+    for n in numbers {
+        let mut payload = format!("{n:08}").into_bytes();
+        payload.resize(125, b'x');
+        pings.extend(frame(0x89, &payload));
+    }
+    pings
 }
 
 /// Takes as long as the server needs to read it. In pieces, since of all that is read at once only the newest
