@@ -11,6 +11,9 @@ FUZZ_SECONDS := 60
 # How long each scenario of `make load` sends.
 LOAD_SECONDS := 60
 
+# What `make bench` is to do: --quick, --only ROW.
+BENCH :=
+
 # How long the trials of `make soak` take: soak is under an hour, long is as long as it takes.
 SCALE := soak
 
@@ -18,7 +21,7 @@ SCALE := soak
 SOAK_SEEDS := 20000
 
 help:
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 11
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 13
 
 run: ## Build the server and start it; data in ./data
 	cargo build --release --locked --bin tertulia
@@ -37,6 +40,14 @@ load: ## Four crowds against a server of their own, a minute each
 	for crowd in one-room many-rooms slow-client reconnect; do \
 		target/release/tertulia-load $$crowd --seconds $(LOAD_SECONDS) || exit 1; \
 	done
+
+bench: ## Beside its peers and the limits of the machine, in one run; half an hour
+	@$(XTASK) peers
+	cargo build --release --locked --bin tertulia --bin tertulia-load
+	target/release/tertulia-load bench $(BENCH)
+
+bench-quick: ## The same in minutes, for daily use
+	@$(MAKE) --no-print-directory bench BENCH=--quick
 
 soak: tools conformance ## Every trial in its long form, under an hour; SCALE=long for more
 	cargo build --release --locked --bin tertulia
@@ -112,4 +123,4 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci
 	@touch $@
 
-.PHONY: help run dev check test load soak publish fuzz gen tools fmt clippy tidy deny units doctests conformance faults web crowds clean
+.PHONY: help run dev check test load bench bench-quick soak publish fuzz gen tools fmt clippy tidy deny units doctests conformance faults web crowds clean

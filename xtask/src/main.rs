@@ -8,6 +8,7 @@ mod deny;
 mod fuzz;
 mod generate;
 mod part;
+mod peers;
 mod publish;
 mod run;
 mod steps;
@@ -20,6 +21,7 @@ const USAGE: &str = "\
 cargo xtask tidy            check the rules of the house, and that what is generated is up to date
 cargo xtask gen [--check]   write what is generated (or say what is out of date)
 cargo xtask tools           install what the tests need and is missing
+cargo xtask peers           install the servers that `make bench` measures beside ours
 cargo xtask deny            judge the dependencies
 cargo xtask publish         write the figures of the last soak into the pages that show them
 cargo xtask conformance [--report FILE | --keep]
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ["gen", "--check"] => generate::check(),
         ["publish"] => publish::run(),
         ["tools"] => tools::run(),
+        ["peers"] => peers::run(),
         ["deny"] => deny::run(),
         ["conformance"] => conformance::run(None),
         ["conformance", "--report", path] => conformance::run(Some(path)),

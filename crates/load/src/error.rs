@@ -33,6 +33,15 @@ pub(crate) enum Error {
     #[error("{live} of {clients} clients were in their rooms after {seconds} s{last_words}")]
     NotGathered { live: usize, clients: usize, seconds: u64, last_words: String },
 
+    #[error("nothing happened for {seconds} s: {done} of {of}")]
+    Stuck { done: u64, of: u64, seconds: u64 },
+
+    #[error("{what}: {why}; `make bench` installs what is missing")]
+    Peer { what: String, why: String },
+
+    #[error("--only {name}: there is no such row, expected one of {names}")]
+    NoRow { name: String, names: String },
+
     #[error("{doing}: {source}")]
     Io { doing: &'static str, source: io::Error },
 

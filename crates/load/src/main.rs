@@ -3,8 +3,11 @@
 //! [`scenario`] decides what happens, [`crowd`] lets it happen on one thread, [`seat`] is one client without
 //! its socket, [`journal`] holds the facts and [`verdict`] judges them.
 //!
+//! [`bench`] measures a server beside its peers and beside [`limit`].
+//!
 //! Never: knows how the server works, believes it.
 
+mod bench;
 mod client;
 mod clock;
 mod crowd;
@@ -13,6 +16,7 @@ mod handshake;
 mod http;
 mod journal;
 mod latency;
+mod limit;
 mod metrics;
 mod options;
 mod outbox;
@@ -30,12 +34,20 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::Error;
-use crate::options::Options;
+use crate::options::{Line, Options, Scenario, Task};
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let line = Line::parse();
     raise_descriptors();
-    match run(&options) {
+    let done = match line.task {
+        Task::OneRoom(options) => run(&options.of(Scenario::OneRoom)),
+        Task::ManyRooms(options) => run(&options.of(Scenario::ManyRooms)),
+        Task::SlowClient(options) => run(&options.of(Scenario::SlowClient)),
+        Task::Reconnect(options) => run(&options.of(Scenario::Reconnect)),
+        Task::Bench(options) => bench::run(&options),
+        Task::Limit(limit) => limit.run().map(|()| true),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

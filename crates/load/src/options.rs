@@ -3,18 +3,46 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench;
 use crate::error::Error;
+use crate::limit::Limit;
 
-/// Drives a Tertulia server with many clients and checks that every message reaches everyone, once, in order.
+/// Drives a Tertulia server with many clients and checks that every message reaches everyone, once, in order;
+/// or measures it beside its peers.
 ///
 /// Ends with 0 if nothing was wrong, with 1 if something was or the run could not be made, with 2 for a bad
 /// command line. The last line on standard output is for machines.
 #[derive(Parser, Debug)]
 #[command(name = "tertulia-load", version)]
+pub(crate) struct Line {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+/// What there is to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Task {
+    /// Everyone talks in one room.
+    OneRoom(Options),
+    /// Many rooms, each client in one; nothing of another room may be heard.
+    ManyRooms(Options),
+    /// One client of a room stops reading: it must be closed, and nobody else notice.
+    SlowClient(Options),
+    /// Every client of a room is cut ten times while messages flow, and resumes.
+    Reconnect(Options),
+    /// Measures the server beside its peers and beside what the machine allows.
+    Bench(bench::Options),
+    /// Only does one part of the work: what others are measured beside.
+    #[command(subcommand)]
+    Limit(Limit),
+}
+
+/// How a crowd is to be.
+#[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// What to do.
+    #[arg(skip)]
     pub(crate) scenario: Scenario,
 
     /// The server to start; by default `tertulia` beside this tool, with a fresh temporary folder.
@@ -67,15 +95,12 @@ pub(crate) struct Options {
 }
 
 /// What a crowd can do.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) enum Scenario {
-    /// Everyone talks in one room.
+    #[default]
     OneRoom,
-    /// Many rooms, each client in one; nothing of another room may be heard.
     ManyRooms,
-    /// One client of a room stops reading: it must be closed, and nobody else notice.
     SlowClient,
-    /// Every client of a room is cut ten times while messages flow, and resumes.
     Reconnect,
 }
 
@@ -112,6 +137,11 @@ impl Durability {
 }
 
 impl Options {
+    /// The same, for that scenario.
+    pub(crate) fn of(self, scenario: Scenario) -> Options {
+        Options { scenario, ..self }
+    }
+
     pub(crate) fn clients(&self) -> u32 {
         let usual = if self.scenario == Scenario::ManyRooms { 500 } else { 100 };
         self.clients.unwrap_or(usual)
@@ -156,15 +186,18 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Options::command().debug_assert();
+        Line::command().debug_assert();
     }
 
     #[test]
     fn a_scenario_has_its_usual_size() {
-        let options = |line: &str| Options::try_parse_from(line.split(' ')).unwrap();
-        let one = options("tertulia-load one-room --clients 7 --seed 3");
+        let task = |line: &str| Line::try_parse_from(line.split(' ')).unwrap().task;
+        let Task::OneRoom(one) = task("tertulia-load one-room --clients 7 --seed 3") else {
+            panic!()
+        };
         assert_eq!((one.clients(), one.rate(), one.seconds, one.seed), (7, 10.0, 60, 3));
-        let many = options("tertulia-load many-rooms");
+        let Task::ManyRooms(many) = task("tertulia-load many-rooms") else { panic!() };
+        let many = many.of(Scenario::ManyRooms);
         assert_eq!((many.clients(), many.rooms, many.rate()), (500, 10, 1.0));
     }
 }

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::clock::SECOND_NS;
 use crate::journal::ClientIndex;
 
 /// What one client does at one time.
@@ -41,6 +42,13 @@ impl Plan {
         self.next_ns().filter(|at_ns| *at_ns <= now_ns)?;
         self.acts.pop().map(|Reverse(act)| act)
     }
+}
+
+/// When the message of a steady stream is to be sent: each has as much time as the others, and comes in it when
+/// its number says so, so that some come close together and others far apart, every time the same.
+pub(crate) fn arrival_ns(message: u64, a_second: u64) -> u64 {
+    let interval_ns = SECOND_NS / a_second;
+    message * SECOND_NS / a_second + Dice::new(message).roll() % interval_ns.max(1)
 }
 
 /// Numbers that look random and are the same for the same seed (splitmix64).

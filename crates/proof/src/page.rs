@@ -43,19 +43,20 @@ pub fn today() -> String {
 
 /// The page of a report.
 pub fn draw(report: &Value) -> String {
-    let mut page = String::from(HEAD);
+    let title = escaped(report["title"].as_str().unwrap_or("Proof"));
+    let mut page = format!("{HEAD}<title>{title}</title>");
     let machine = &report["machine"];
+    let drawn = report["seed"].as_u64().map_or(String::new(), |seed| format!(", seed {seed}"));
     let facts = format!(
-        "{}, seed {}, scale {}; {}, {} cores, {}, Linux {}",
+        "{}{drawn}, scale {}; {}, {} cores, {}, Linux {}",
         text(&report["date"]),
-        report["seed"],
         text(&report["scale"]),
         text(&machine["cpu"]),
         machine["cores"],
         text(&machine["memory"]),
         text(&machine["kernel"]),
     );
-    _ = write!(page, "<h1>Proof</h1><p>{}</p>", escaped(&facts));
+    _ = write!(page, "<h1>{title}</h1><p>{}</p>", escaped(&facts));
     let trials = || report["trials"].as_array().into_iter().flatten();
     page.push_str("<table class=all>");
     for trial in trials() {
@@ -168,8 +169,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-const HEAD: &str = "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>
-<title>Proof</title><style>
+const HEAD: &str = "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;color:#1c1917;background:#fff}
 h2{margin:2rem 0 .3rem;font-size:1.1rem}small{font-weight:400;color:#57534e}
 table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0}th{font-weight:400;color:#57534e;padding-right:1rem}.all{margin:1rem 0}.wide{overflow-x:auto}.n{text-align:right;font-variant-numeric:tabular-nums}

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -45,16 +46,7 @@ struct Table {
 impl Trial {
     /// Runs it. A trial that panics is wrong.
     pub fn report(&self, stage: &Stage) -> Report {
-        let mut report = Report::default();
-        let from = Instant::now();
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            (self.run)(stage, &mut report);
-        }));
-        if let Err(panic) = ran {
-            report.wrong(format!("could not go on: {}", words_of(&*panic)));
-        }
-        report.took = from.elapsed();
-        report
+        Report::of(|report| (self.run)(stage, report))
     }
 }
 
@@ -66,8 +58,20 @@ pub(crate) fn words_of(panic: &(dyn Any + Send)) -> &str {
 }
 
 impl Report {
+    /// Whatever `run` writes into it. If that panics, that is wrong.
+    pub fn of(run: impl FnOnce(&mut Report)) -> Report {
+        let mut report = Report::default();
+        let from = Instant::now();
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut report)));
+        if let Err(panic) = ran {
+            report.wrong(format!("could not go on: {}", words_of(&*panic)));
+        }
+        report.took = from.elapsed();
+        report
+    }
+
     /// A figure under that name; the last one counts.
-    pub(crate) fn figure(&mut self, name: &str, value: impl Into<f64>) {
+    pub fn figure(&mut self, name: &str, value: impl Into<f64>) {
         let value = value.into();
         match self.figures.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => *known = value,
@@ -89,12 +93,12 @@ impl Report {
     }
 
     /// A point of a line that is drawn.
-    pub(crate) fn point(&mut self, line: &str, x: f64, y: f64) {
+    pub fn point(&mut self, line: &str, x: f64, y: f64) {
         self.lines.entry(line.to_owned()).or_default().push((x, y));
     }
 
     /// A figure of one case, under the name of its column.
-    pub(crate) fn case(&mut self, case: &str, what: &str, column: &str, value: f64) {
+    pub fn case(&mut self, case: &str, what: &str, column: &str, value: f64) {
         let Table { columns, rows } = &mut self.table;
         let place = columns.iter().position(|known| known == column).unwrap_or_else(|| {
             columns.push(column.to_owned());
@@ -118,7 +122,7 @@ impl Report {
     }
 
     /// Wrong unless it is so.
-    pub(crate) fn expect(&mut self, is_so: bool, what: impl FnOnce() -> String) {
+    pub fn expect(&mut self, is_so: bool, what: impl FnOnce() -> String) {
         if !is_so {
             self.wrong(what());
         }
@@ -163,12 +167,38 @@ impl Report {
         format!("{}{figures} wrong={wrong} took={took:.1}s", trial.id)
     }
 
+    /// All figures, a line each, for people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.figures {
+            // Writing to memory cannot fail.
+            _ = writeln!(text, "{name:<48}{value:>14.3}");
+        }
+        let Table { columns, rows } = &self.table;
+        if !rows.is_empty() {
+            let heads: String = columns.iter().map(|column| format!("{column:>20}")).collect();
+            _ = writeln!(text, "{:<48}{heads}", "");
+        }
+        for (case, _, figures) in rows {
+            let figures: String = figures.iter().map(|value| format!("{value:>20.3}")).collect();
+            _ = writeln!(text, "{case:<48}{figures}");
+        }
+        text
+    }
+
     /// The same for machines.
     pub fn json(&self, trial: &Trial, stage: &Stage) -> Value {
+        let mut json = self.plain_json(trial.id, trial.title);
+        json["seed"] = json!(stage.seed);
+        json
+    }
+
+    /// The same of what is no trial.
+    pub fn plain_json(&self, id: &str, title: &str) -> Value {
         let figures: serde_json::Map<String, Value> =
             self.figures.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         json!({
-            "id": trial.id, "title": trial.title, "seed": stage.seed, "figures": figures,
+            "id": id, "title": title, "figures": figures,
             "lines": self.lines, "table": self.table, "wrongs": self.wrongs, "wrongs_in_all": self.wrongs_in_all,
             "took_s": self.took.as_secs_f64(),
         })

@@ -8,7 +8,8 @@ use super::{Finding, metadata};
 use crate::run::Done;
 
 /// Our crates, and which of the others each may use. The server puts them together and may use all but the
-/// load tool, which knows a server only by its protocol; the trials know no more, and are for its tests.
+/// load tool, which knows a server only by its protocol; the trials know no more, and are for its tests and for
+/// the load tool, which starts and watches servers as they do.
 const OURS: &[(&str, &[&str])] = &[
     ("tertulia-protocol", &[]),
     ("tertulia-store", &["tertulia-protocol"]),
@@ -17,7 +18,7 @@ const OURS: &[(&str, &[&str])] = &[
         "tertulia-server",
         &["tertulia-protocol", "tertulia-store", "tertulia-rooms", "tertulia-proof"],
     ),
-    ("tertulia-load", &["tertulia-protocol"]),
+    ("tertulia-load", &["tertulia-protocol", "tertulia-proof"]),
     ("tertulia-proof", &["tertulia-protocol"]),
     ("xtask", &[]),
 ];
@@ -27,7 +28,7 @@ const ABSENT: &[(&str, &[&str])] = &[
     ("tertulia-protocol", &["axum", "hyper", "mio", "rusqlite", "socket2", "tokio"]),
     ("tertulia-store", &["axum", "hyper", "mio", "socket2", "tokio"]),
     ("tertulia-rooms", &["axum", "hyper", "mio", "socket2", "tokio"]),
-    ("tertulia-load", &["axum", "rusqlite"]),
+    ("tertulia-load", &["axum", "tokio"]),
     ("tertulia-proof", &["axum", "rusqlite", "tokio"]),
     ("tertulia-server", &["tertulia-proof"]),
 ];
@@ -180,7 +181,6 @@ mod tests {
             &[
                 "crates/protocol/Cargo.toml: tertulia-protocol uses tertulia-store, which is no neighbour of it; it may use []",
                 "crates/protocol/Cargo.toml: rusqlite comes in (tertulia-protocol → tertulia-store → rusqlite); leave it to the server",
-                "crates/load/Cargo.toml: rusqlite comes in (tertulia-load → tertulia-protocol → tertulia-store → rusqlite); leave it to the server",
                 "crates/proof/Cargo.toml: rusqlite comes in (tertulia-proof → tertulia-protocol → tertulia-store → rusqlite); leave it to the server",
             ],
         );

@@ -1,0 +1,39 @@
+//! Big: messages of 1 and 16 KiB in a room of 100. What counts is what a server adds to the copying.
+
+use tertulia_proof::report::Report;
+
+use super::Scale;
+use super::fan_out::{Load, Pace, Turns, turn};
+use super::side::{Side, Yard};
+use crate::error::Error;
+use crate::options::Durability;
+
+pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
+    // A message may have 16 KiB, its quotes and braces included.
+    for (name, body_bytes) in [("1 KiB", 1024), ("16 KiB", 16 * 1024)] {
+        let load = Load {
+            members: 100,
+            senders: 1,
+            body_bytes,
+            pace: Pace::Outstanding(16),
+            time: scale.time,
+        };
+        let ours = Side::Tertulia(Durability::Fsync);
+        let mut turns = Turns::default();
+        let mut limit = Side::Copy { payload_bytes: body_bytes };
+        for round in 0..scale.turns {
+            eprintln!("  {name}, turn {} of {}", round + 1, scale.turns);
+            let shown = turn(yard, ours, load, report)?;
+            turns.add(ours, shown);
+            limit = Side::Copy { payload_bytes: shown.payload_bytes() };
+            for side in [limit, Side::Bun, Side::Nats] {
+                turns.add(side, turn(yard, side, load, report)?);
+            }
+        }
+        turns.tell(name, report);
+        let cpu_us = |side: Side| turns.of(side.name(), |one| one.cpu_us);
+        report.figure(&format!("{name}: ours of the copying limit"), cpu_us(ours) / cpu_us(limit));
+        report.figure(&format!("{name}: ours of Bun"), cpu_us(ours) / cpu_us(Side::Bun));
+    }
+    Ok(())
+}

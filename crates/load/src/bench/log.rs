@@ -1,0 +1,43 @@
+//! Log: the first page of a room of a million messages.
+
+use std::time::{Duration, Instant};
+
+use tertulia_proof::report::Report;
+
+use super::Scale;
+use super::herd::Herd;
+use super::side::{ROOM, Side, Yard};
+use crate::error::Error;
+use crate::options::Durability;
+
+const P99_MAX: Duration = Duration::from_millis(5);
+
+const PAGES: usize = 1_000;
+
+pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
+    let messages: u64 = if scale.quick { 50_000 } else { 1_000_000 };
+    eprintln!("  {messages} messages are stored");
+    let running = yard.start(Side::Tertulia(Durability::Fsync), 64)?;
+    let mut herd = Herd::gather(running.addr, running.dialect.clone().deaf(), 64, 64, 64)?;
+    while herd.sent() < messages {
+        herd.keep_in_flight(64, Duration::from_secs(1))?;
+    }
+    let server = running.server.as_ref().expect("ours");
+    for (name, query) in [("first page", "after=0&limit=256"), ("newest page", "limit=256")] {
+        let path = format!("/v1/rooms/{ROOM}/log?{query}");
+        let mut took: Vec<Duration> = (0..PAGES)
+            .map(|_| {
+                let from = Instant::now();
+                server.done("GET", &path, "");
+                from.elapsed()
+            })
+            .collect();
+        took.sort();
+        let (p50, p99) = (took[PAGES / 2], took[PAGES * 99 / 100]);
+        report.figure(&format!("{name}, p50 ms"), p50.as_secs_f64() * 1e3);
+        report.figure(&format!("{name}, p99 ms"), p99.as_secs_f64() * 1e3);
+        report.expect(p99 <= P99_MAX, || format!("{name}: p99 {p99:?}, a new connection each"));
+    }
+    report.figure("messages", herd.sent() as f64);
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Bench: how fast it is, beside its peers and beside what the machine allows, in one run.
+//!
+//! Every server is kept to one processor and the crowd to another. What is compared runs in turns (A B C A B C
+//! …), each time afresh, and the median of the turns counts: on a machine that others use, too, ratios within a
+//! run say something, single times do not.
+
+mod arrive;
+mod big;
+mod dense;
+mod dialect;
+mod fan_out;
+mod growth;
+mod herd;
+mod idle;
+mod log;
+mod sends;
+mod side;
+mod sparse;
+mod spent;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tertulia_proof::page;
+use tertulia_proof::report::Report;
+
+use crate::error::Error;
+use side::Yard;
+use spent::Apart;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// In minutes, not in half an hour: fewer turns, shorter ones.
+    #[arg(long)]
+    quick: bool,
+
+    /// Only these rows, by name.
+    #[arg(long, value_name = "ROW", value_delimiter = ',')]
+    only: Vec<String>,
+
+    /// The server; by default `tertulia` beside this tool.
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+
+    /// Where the peers are installed.
+    #[arg(long, value_name = "FOLDER", default_value = "target/bench/peers")]
+    peers: PathBuf,
+
+    /// Where to write the report, for machines.
+    #[arg(long, value_name = "FILE", default_value = "target/bench/report.json")]
+    json: PathBuf,
+
+    /// Where to write it for people.
+    #[arg(long, value_name = "FILE", default_value = "target/bench/report.html")]
+    html: PathBuf,
+
+    /// The processor of whatever is measured.
+    #[arg(long, default_value_t = 0)]
+    server_cpu: usize,
+
+    /// The processor of the crowd.
+    #[arg(long, default_value_t = 1)]
+    load_cpu: usize,
+}
+
+/// How long, how often.
+pub(crate) struct Scale {
+    pub(crate) turns: usize,
+    pub(crate) time: Duration,
+    pub(crate) quick: bool,
+}
+
+/// A row of the table: what is measured, and what is to be reached.
+struct Row {
+    name: &'static str,
+    title: &'static str,
+    run: fn(&Yard, &Scale, &mut Report) -> Result<(), Error>,
+}
+
+const ROWS: &[Row] = &[
+    Row { name: "dense", title: "fan-out in a hot room", run: dense::run },
+    Row { name: "sparse", title: "100 members far apart in time", run: sparse::run },
+    Row { name: "idle", title: "memory of who says nothing", run: idle::run },
+    Row { name: "sends", title: "durable sends", run: sends::run },
+    Row { name: "arrive", title: "connections that come, and come back", run: arrive::run },
+    Row { name: "log", title: "pages of a long log", run: log::run },
+    Row { name: "growth", title: "more members, more rooms", run: growth::run },
+    Row { name: "big", title: "big messages", run: big::run },
+];
+
+/// Runs what is asked for. True if nothing fell short.
+pub(crate) fn run(options: &Options) -> Result<bool, Error> {
+    let unknown = options.only.iter().find(|name| ROWS.iter().all(|row| row.name != **name));
+    if let Some(name) = unknown {
+        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        return Err(Error::NoRow { name: name.clone(), names: names.join(", ") });
+    }
+    let apart = Apart { server: options.server_cpu, load: options.load_cpu };
+    apart.keep_to_load().map_err(Error::io("keeping the crowd to its processor"))?;
+    let server = match &options.server {
+        Some(path) => path.clone(),
+        None => {
+            let own = std::env::current_exe().map_err(Error::io("finding this tool"))?;
+            own.with_file_name("tertulia")
+        }
+    };
+    let yard = Yard { apart, server, peers: options.peers.clone() };
+    let scale = match options.quick {
+        true => Scale { turns: 1, time: Duration::from_millis(700), quick: true },
+        false => Scale { turns: 5, time: Duration::from_millis(1500), quick: false },
+    };
+    let mut rows = Vec::new();
+    let mut short = 0;
+    for row in ROWS {
+        if !options.only.is_empty() && options.only.iter().all(|name| name != row.name) {
+            continue;
+        }
+        eprintln!("{}: {}", row.name, row.title);
+        let mut failed = None;
+        let report = Report::of(|report| failed = (row.run)(&yard, &scale, report).err());
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        print!("{}", report.text());
+        report.wrongs().iter().for_each(|wrong| println!("SHORT {}: {wrong}", row.name));
+        short += report.wrongs_in_all();
+        rows.push(report.plain_json(row.name, row.title));
+    }
+    let report = json!({
+        "title": "Bench", "date": page::today(), "machine": page::machine(),
+        "scale": if options.quick { "quick" } else { "full" }, "trials": rows,
+    });
+    write(options, &report)?;
+    println!("bench rows={} short={short}", rows_in(&report));
+    Ok(short == 0)
+}
+
+fn rows_in(report: &Value) -> usize {
+    report["trials"].as_array().map_or(0, Vec::len)
+}
+
+fn write(options: &Options, report: &Value) -> Result<(), Error> {
+    let json = serde_json::to_string_pretty(report).expect("a report is plain data");
+    for (path, text) in [(&options.json, json), (&options.html, page::draw(report))] {
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let written = made.and_then(|()| std::fs::write(path, text));
+        written.map_err(|source| Error::File { path: path.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// The middle of some figures.
+pub(crate) fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => figures[middle],
+        _ => (figures[middle - 1] + figures[middle]) / 2.0,
+    }
+}
