@@ -9,7 +9,6 @@ use tertulia_protocol::{Close, Code, Role, RoomId, SessionId};
 
 use super::connection::{State, Who};
 use super::hand::Hand;
-use super::inbox::Input;
 use super::session::Flow;
 use super::wheel::{Tick, ticks};
 use super::{Ports, Shard};
@@ -185,19 +184,7 @@ impl Shard {
         self.users.entry(user).or_default().push(place);
         match old {
             None => Flow::Done,
-            Some(old) if old.shard == self.id => {
-                if self.is_current(old.address) {
-                    self.close(old.address.place, Close::Replaced, None);
-                }
-                Flow::Done
-            }
-            Some(old) => {
-                let token = self.next_token(place);
-                let replace =
-                    Input::Replace { old: old.address, shard: self.id, new: address, token };
-                self.hub.inboxes()[old.shard].queue.push_all([replace]);
-                Flow::Wait
-            }
+            Some(old) => self.take_over(place, &old),
         }
     }
 

@@ -15,6 +15,7 @@ mod deliver;
 #[cfg(feature = "conformance")]
 mod echo;
 mod hand;
+mod heirs;
 mod hello;
 mod inbox;
 mod outbound;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use slab::Slab as Places;
 use smallvec::SmallVec;
-use tertulia_protocol::{Close, Epoch, RoomId, Seq, UserId, frame};
+use tertulia_protocol::{Epoch, RoomId, Seq, UserId, frame};
 use tertulia_store::RoomNo;
 
 use crate::counters::{Counters, Verb};
@@ -43,6 +44,7 @@ use crate::lookup::Lookup;
 use crate::membership::Membership;
 use crate::people::People;
 use connection::{Connection, State};
+use heirs::Heir;
 pub use inbox::{Ack, Inbox, Input, Signal};
 use outbound::Links;
 use wheel::{TICK, Tick, Wheel, ticks};
@@ -128,6 +130,8 @@ pub struct Shard {
     rooms_by_no: HashMap<RoomNo, u32>,
     users: HashMap<UserId, SmallVec<[u32; 2]>>,
     links: Links,
+    /// Connections that wait until another one is gone, and who then takes over from them.
+    heirs: HashMap<Address, Option<Heir>>,
     /// Connections with something to write that the socket may take.
     dirty: Vec<u32>,
     wheel: Wheel,
@@ -160,6 +164,7 @@ impl Shard {
             rooms_by_no: HashMap::new(),
             users: HashMap::new(),
             links: Links::new(),
+            heirs: HashMap::new(),
             dirty: Vec::new(),
             wheel: Wheel::new(tick),
             tick,
@@ -202,13 +207,8 @@ impl Shard {
                 Input::News(news) => self.news(&news, ports),
                 Input::Answer { to, token, answer } => self.answered(to, token, answer, ports),
                 Input::Signal(signal) => self.signal(&signal),
-                Input::Replace { old, shard, new, token } => {
-                    if self.is_current(old) {
-                        self.close(old.place, Close::Replaced, None);
-                    }
-                    self.hub.inboxes()[shard].queue.push_all([Input::Replaced { new, token }]);
-                }
-                Input::Replaced { new, token } => self.seat_left(new, token, ports),
+                Input::Replace { old, shard, new, token } => self.replace(old, shard, new, token),
+                Input::Replaced { new, token } => self.replaced(new, token, ports),
                 Input::Expel(user, close) => self.expel(&user, close),
                 Input::Drain => self.drain(ports),
             }

@@ -308,3 +308,29 @@ fn who_reads_a_room_on_is_not_given_the_next_one_of_its_name() {
     assert!(town.hears(bob, "garden").starts_with(&SIX.map(String::from)));
     assert!(!town.follows(bob, "garden"));
 }
+
+/// A phone that changes its network twice: the third connection takes over from the second before the first one's
+/// shard has heard of it.
+#[test]
+fn whoever_takes_over_waits_for_all_who_had_the_session_before() {
+    let mut passed_on = 0;
+    for seed in 0..64 {
+        let mut town = Town::seeded(seed);
+        let [ada] = town.members(["ada"], "garden");
+        let first = town.socket(ada);
+        town.says(ada, "garden", "c", "from the first one");
+        let mut shards = Vec::new();
+        for _ in 0..2 {
+            town.world.connect(ada.0);
+            let socket = town.socket(ada);
+            town.world.upload(socket, usize::MAX);
+            shards.extend(town.world.outside.sockets.get(socket).map(|socket| socket.shard));
+        }
+        let of_first = town.world.outside.sockets.get(first).map(|socket| socket.shard);
+        passed_on += u32::from(shards[0] == shards[1] && of_first != Some(shards[0]));
+        // It says nothing any more once the third one was answered.
+        town.world.upload(first, usize::MAX);
+        town.quiet();
+    }
+    assert!(passed_on > 0, "in some of the lives the second and the third are of another shard");
+}
