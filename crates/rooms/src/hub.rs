@@ -30,6 +30,8 @@ pub struct News {
     pub removals: Vec<Removal>,
     /// The room was deleted.
     pub gone: bool,
+    /// Drafts wait behind this commit: the next one is under way by now.
+    pub more: bool,
     /// When the commit was done, on the monotonic clock.
     pub committed_ns: u64,
 }
@@ -456,7 +458,8 @@ mod tests {
             let view = View { head: Head { seq: 4, ..room.head }, ..View::of(room) };
             let slabs = vec![slab.finish(hub.gauge())];
             let (id, removals) = (room.id.clone(), Vec::new());
-            let news = News { id, view, slabs, removals, gone: false, committed_ns: 0 };
+            let news =
+                News { id, view, slabs, removals, gone: false, more: false, committed_ns: 0 };
             hub.publish(vec![news], Vec::new());
         };
         let has_tail = |room: &Room| hub.read(&room.id, room.no, 3, 4, 1 << 20).is_some();

@@ -39,6 +39,8 @@ pub struct Limits {
     pub outbound_bytes: usize,
     /// Most objects that wait for one connection.
     pub outbound_objects: usize,
+    /// From so many listeners here, a room's events wait for those of a commit that is under way.
+    pub cork_listeners: usize,
     /// Bytes of one replay that wait for one connection at a time.
     pub replay_bytes: usize,
     /// Most bytes of events held in memory because someone has yet to hear them.
@@ -106,6 +108,7 @@ pub(crate) fn for_tests() -> Limits {
         command_burst: 1000,
         outbound_bytes: 262_144,
         outbound_objects: 4096,
+        cork_listeners: 2,
         replay_bytes: 65_536,
         slab_bytes: 1 << 27,
         tail_events: 512,

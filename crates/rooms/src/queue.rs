@@ -42,6 +42,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Whether so many things fit by now. Others may fill it meanwhile: whoever gives them with
+    /// [`Queue::push_all`] has to be one of few.
+    pub fn has_room_for(&self, more: usize) -> bool {
+        self.lock().len() + more <= self.limit
+    }
+
     /// Gives many things at once, however many: for what has its bound elsewhere.
     pub fn push_all(&self, more: impl IntoIterator<Item = T>) {
         self.lock().extend(more);

@@ -82,7 +82,8 @@ impl Committing {
             }
             self.drafts.take_some(self.batch_max, &mut drafts);
             if !drafts.is_empty() {
-                let committed = self.committer.commit(&mut drafts, &*self.clock);
+                let more = || !self.drafts.is_empty();
+                let committed = self.committer.commit(&mut drafts, more, &*self.clock);
                 self.look_at(&committed);
                 continue;
             }
@@ -220,7 +221,7 @@ mod tests {
             let (room, author) = (RoomId::parse("garden").unwrap(), Author::Application);
             let reply = Reply::Call(Box::new(drop));
             let mut drafts = vec![Draft { room, author, wish, veto: None, reply, submitted_ns: 0 }];
-            let committed = self.committer.commit(&mut drafts, &*self.clock);
+            let committed = self.committer.commit(&mut drafts, || false, &*self.clock);
             self.look_at(&committed);
             self.is_failing()
         }

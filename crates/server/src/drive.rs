@@ -145,12 +145,19 @@ struct World {
     ready: Vec<Address>,
     /// Sockets that cannot be written any more.
     broken: Vec<Address>,
+    /// What this turn has for the committer, who is woken once for all of it.
+    drafts: Vec<Draft>,
 }
 
 impl Drive {
     pub(crate) fn new(shard: Shard, bed: Bed, gate: &Gate, surroundings: Surroundings) -> Drive {
-        let world =
-            World { surroundings, sockets: Vec::new(), ready: Vec::new(), broken: Vec::new() };
+        let world = World {
+            surroundings,
+            sockets: Vec::new(),
+            ready: Vec::new(),
+            broken: Vec::new(),
+            drafts: Vec::new(),
+        };
         Drive {
             shard,
             poll: bed.poll,
@@ -184,7 +191,10 @@ impl Drive {
             }
             self.read_ready();
             self.shard.pass_time(&mut self.world);
+            // Before the writes, so that the disk works meanwhile.
+            self.world.hand_in();
             self.shard.flush_all(&mut self.world);
+            self.world.hand_in();
             for broken in std::mem::take(&mut self.world.broken) {
                 self.shard.closed(broken, &mut self.world);
             }
@@ -288,6 +298,13 @@ impl World {
         socket.filter(|socket| socket.generation == at.generation)
     }
 
+    /// Gives the committer what this turn has for it.
+    fn hand_in(&mut self) {
+        if !self.drafts.is_empty() {
+            self.surroundings.drafts.push_all(self.drafts.drain(..));
+        }
+    }
+
     fn list(&mut self, at: Address) {
         if let Some(socket) = self.socket(at)
             && !std::mem::replace(&mut socket.listed, true)
@@ -337,7 +354,11 @@ impl Ports for World {
     }
 
     fn submit(&mut self, draft: Draft) -> bool {
-        self.surroundings.drafts.push(draft).is_ok()
+        let has_room = self.surroundings.drafts.has_room_for(self.drafts.len() + 1);
+        if has_room {
+            self.drafts.push(draft);
+        }
+        has_room
     }
 
     fn look_up(&mut self, lookup: Lookup) -> Result<(), Lookup> {

@@ -255,13 +255,14 @@ impl Batch {
     }
 
     /// What the listeners are told.
-    pub(super) fn into_news(self, rooms: &Rooms, committed_ns: u64) -> Vec<News> {
+    pub(super) fn into_news(self, rooms: &Rooms, more: bool, committed_ns: u64) -> Vec<News> {
         let news = self.rooms.into_iter().map(|touched| News {
             view: touched.room(rooms).map_or(touched.view, View::of),
             id: touched.id,
             slabs: touched.slabs,
             removals: touched.removals,
             gone: touched.gone,
+            more,
             committed_ns,
         });
         news.collect()

@@ -81,11 +81,17 @@ impl Committer {
         Ok(Committer { writer, hub, cache, counters, limits, rooms, last_no, epochs, unread })
     }
 
-    /// Deals with every draft of `drafts`: one transaction, one sync, then everyone is told.
-    pub fn commit(&mut self, drafts: &mut Vec<Draft>, clock: &dyn Clock) -> Committed {
+    /// Deals with every draft of `drafts`: one transaction, one sync, then everyone is told. `more` says then
+    /// whether others wait by now.
+    pub fn commit(
+        &mut self,
+        drafts: &mut Vec<Draft>,
+        more: impl Fn() -> bool,
+        clock: &dyn Clock,
+    ) -> Committed {
         let written = self.write(drafts, clock);
         self.remember(&written);
-        self.publish(drafts, written, clock)
+        self.publish(drafts, written, more(), clock)
     }
 
     /// The first step of [`Committer::commit`]: judges the drafts and makes what came of them durable.
@@ -139,12 +145,13 @@ impl Committer {
         &mut self,
         drafts: &mut Vec<Draft>,
         written: Written,
+        more: bool,
         clock: &dyn Clock,
     ) -> Committed {
         let Written { outcomes, batch, held, committed, committed_ns } = written;
         let from_ns = clock.now_ns();
         let events = batch.events() as u64;
-        let news: Vec<News> = batch.into_news(&self.rooms, committed_ns);
+        let news: Vec<News> = batch.into_news(&self.rooms, more, committed_ns);
         let mut acks: Vec<Vec<Input>> = (0..self.hub.inboxes().len()).map(|_| Vec::new()).collect();
         let mut calls = Vec::new();
         for (draft, outcome) in drafts.drain(..).zip(outcomes) {

@@ -23,6 +23,8 @@ pub(crate) struct Connection {
     pub(crate) out: Queue,
     /// Already in the list of those to flush.
     pub(crate) dirty: bool,
+    /// Already in the list of those that may wait.
+    pub(crate) corked: bool,
     /// The socket takes no more for now.
     pub(crate) blocked: bool,
     /// Since when nothing drained.
@@ -175,6 +177,7 @@ impl Connection {
             decoder: Decoder::new(Side::Server),
             out: Queue::default(),
             dirty: false,
+            corked: false,
             blocked: false,
             blocked_since: now,
             attachments: SmallVec::new(),

@@ -17,6 +17,9 @@ use crate::hub::{News, Removal};
 use crate::planted::{Fault, planted};
 use crate::slab::Slab;
 
+/// So many bytes are worth a write of their own.
+const CORKED_BYTES_MAX: usize = 16 * 1024;
+
 impl Shard {
     /// Something was committed in a room that someone here may hear.
     pub(super) fn news(&mut self, news: &News, ports: &mut impl Ports) {
@@ -32,19 +35,12 @@ impl Shard {
             if self.rooms_by_no.get(&news.view.no) != Some(&room) {
                 return;
             }
-            self.fan_out(room, slab, &news.removals, news.committed_ns, ports);
+            self.fan_out(room, slab, news, ports);
         }
         self.catch_up(room, news.view.head.seq, ports);
     }
 
-    fn fan_out(
-        &mut self,
-        room: u32,
-        slab: &Arc<Slab>,
-        removals: &[Removal],
-        committed_ns: u64,
-        ports: &mut impl Ports,
-    ) {
+    fn fan_out(&mut self, room: u32, slab: &Arc<Slab>, news: &News, ports: &mut impl Ports) {
         let position = self.rooms[room as usize].position;
         if slab.last() <= position {
             return;
@@ -58,25 +54,28 @@ impl Shard {
         }
         let position = position.max(slab.before());
         let mut queued = 0;
-        for removal in removals.iter().filter(|removal| removal.at <= slab.last()) {
+        for removal in news.removals.iter().filter(|removal| removal.at <= slab.last()) {
             queued += self.remove_user(room, removal, slab, position);
         }
         let Some(entry) = self.rooms.get_mut(room as usize) else {
-            return self.count_delivered(queued, committed_ns, ports);
+            return self.count_delivered(queued, news.committed_ns, ports);
         };
         entry.position = slab.last();
         let range = slab.range(position, slab.last());
         let events = (slab.last() - position) as u32;
         let listeners = entry.live.len();
+        // It saves each of them a write, and writes are most of what a message costs.
+        let corks =
+            news.more && listeners >= self.limits.cork_listeners && range.len() <= CORKED_BYTES_MAX;
         // Backwards: a listener that lags leaves the list, and the last one takes its slot.
         for slot in (0..listeners).rev() {
             let listener = self.rooms[room as usize].live[slot];
-            queued += u64::from(self.deliver(listener, slab, range.clone(), events, ports));
+            queued += u64::from(self.deliver(listener, slab, range.clone(), events, corks, ports));
             if self.rooms.get(room as usize).is_none() {
                 break;
             }
         }
-        self.count_delivered(queued, committed_ns, ports);
+        self.count_delivered(queued, news.committed_ns, ports);
         self.join_those_ahead(room, ports);
     }
 
@@ -108,6 +107,7 @@ impl Shard {
         slab: &Arc<Slab>,
         range: Range<u32>,
         events: u32,
+        corks: bool,
         ports: &mut impl Ports,
     ) -> u32 {
         if self.is_over(place, range.len(), events) {
@@ -134,7 +134,11 @@ impl Shard {
         } else {
             self.links.events(&mut connection.out, serial, slab, range, events);
         }
-        self.touch(place);
+        if corks {
+            self.cork(place);
+        } else {
+            self.touch(place);
+        }
         events
     }
 

@@ -49,6 +49,9 @@ pub use inbox::{Ack, Inbox, Input, Signal};
 use outbound::Links;
 use wheel::{TICK, Tick, Wheel, ticks};
 
+/// What is corked waits no longer for more: about as long as a commit takes.
+const CORKED_NS_MAX: u64 = 1_000_000;
+
 /// What a shard needs of the world.
 pub trait Ports {
     /// Writes to the connection's socket. Fewer bytes than given means that it takes no more for now.
@@ -134,6 +137,10 @@ pub struct Shard {
     heirs: HashMap<Address, Option<Heir>>,
     /// Connections with something to write that the socket may take.
     dirty: Vec<u32>,
+    /// Those with something to write that may wait for more of its kind.
+    corked: Vec<u32>,
+    /// They wait no longer than that.
+    corked_until_ns: u64,
     wheel: Wheel,
     tick: Tick,
     now_ns: u64,
@@ -166,6 +173,8 @@ impl Shard {
             links: Links::new(),
             heirs: HashMap::new(),
             dirty: Vec::new(),
+            corked: Vec::new(),
+            corked_until_ns: 0,
             wheel: Wheel::new(tick),
             tick,
             now_ns,
@@ -204,7 +213,12 @@ impl Shard {
         for input in inputs.drain(..) {
             match input {
                 Input::Ack(ack) => self.acked(ack, ports),
-                Input::News(news) => self.news(&news, ports),
+                Input::News(news) => {
+                    self.news(&news, ports);
+                    if !news.more {
+                        self.uncork();
+                    }
+                }
                 Input::Answer { to, token, answer } => self.answered(to, token, answer, ports),
                 Input::Signal(signal) => self.signal(&signal),
                 Input::Replace { old, shard, new, token } => self.replace(old, shard, new, token),
@@ -251,7 +265,8 @@ impl Shard {
 
     /// When time has to pass again.
     pub fn wake_at_ns(&self) -> u64 {
-        u64::from(self.tick + 1) * TICK.as_nanos() as u64
+        let tick_ns = u64::from(self.tick + 1) * TICK.as_nanos() as u64;
+        if self.corked.is_empty() { tick_ns } else { tick_ns.min(self.corked_until_ns) }
     }
 
     /// The connection's socket takes bytes again.
@@ -264,6 +279,9 @@ impl Shard {
 
     /// Writes what has come together in this turn: one write a connection, if the socket takes it.
     pub fn flush_all(&mut self, ports: &mut impl Ports) {
+        if self.now_ns >= self.corked_until_ns {
+            self.uncork();
+        }
         // Flushing may queue more for the same connection, so the list is taken until it stays empty.
         while !self.dirty.is_empty() {
             for place in std::mem::take(&mut self.dirty) {
@@ -317,6 +335,27 @@ impl Shard {
         let connection = &mut self.connections[place as usize];
         if !connection.blocked && !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(place);
+        }
+    }
+
+    /// Marks a connection that has something to write, and more of it soon: one write is to take both.
+    fn cork(&mut self, place: u32) {
+        if self.corked.is_empty() {
+            self.corked_until_ns = self.now_ns + CORKED_NS_MAX;
+        }
+        let connection = &mut self.connections[place as usize];
+        if !std::mem::replace(&mut connection.corked, true) {
+            self.corked.push(place);
+        }
+    }
+
+    /// Nobody waits any longer.
+    fn uncork(&mut self) {
+        for place in std::mem::take(&mut self.corked) {
+            if let Some(connection) = self.connections.get_mut(place as usize) {
+                connection.corked = false;
+                self.touch(place);
+            }
         }
     }
 

@@ -125,6 +125,7 @@ pub(crate) fn roomy() -> Limits {
         command_burst: 0,
         outbound_bytes: 262_144,
         outbound_objects: 4096,
+        cork_listeners: 2,
         replay_bytes: 65_536,
         slab_bytes: 1 << 27,
         tail_events: 512,
@@ -175,6 +176,7 @@ pub(crate) fn tight(random: &mut Random) -> Limits {
     Limits {
         outbound_bytes,
         outbound_objects: of(4..=64),
+        cork_listeners: of(1..=3),
         replay_bytes: of(100..=outbound_bytes as u64),
         slab_bytes: of(500..=50_000),
         tail_events: of(1..=20),

@@ -119,7 +119,8 @@ impl Office {
             return;
         }
         // Commits are made to fail here; whoever sent was told, and that is what is checked.
-        _ = self.committer.publish(&mut untold.drafts, untold.written, &moment);
+        let more = !self.drafts.is_empty();
+        _ = self.committer.publish(&mut untold.drafts, untold.written, more, &moment);
         assert!(untold.drafts.is_empty(), "every draft is dealt with");
     }
 }

@@ -450,6 +450,7 @@ fn without_removals(news: &News) -> Arc<News> {
         slabs: news.slabs.clone(),
         removals: Vec::new(),
         gone: news.gone,
+        more: news.more,
         committed_ns: news.committed_ns,
     })
 }

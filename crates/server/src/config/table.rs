@@ -103,6 +103,8 @@ sections! {
             "What may wait for one connection; four of the largest messages, so one slow read is forgiven.";
         outbound_objects: usize = 4_096, "objects", Range(16, 1_048_576),
             "Objects that may wait for one connection; bounds the bookkeeping where they are small.";
+        cork_listeners: usize = 16, "listeners", Range(1, 1_000_000),
+            "From so many listeners of a room in a shard its events wait, a millisecond at most, for those of a commit that is under way; each is saved a write, and of fewer it saves little.";
         replay_bytes: usize = 65_536, "bytes", Range(1, 1_048_576),
             "Replay that waits for one connection at a time; it goes on as the socket drains.";
         slab_bytes: usize = 134_217_728, "bytes", Range(65_536, 1_099_511_627_776),
