@@ -260,7 +260,8 @@ impl Hub {
     /// Writes the news into the hub's own memory. Says which shards listen.
     fn note(&self, news: &News) -> u64 {
         let stripe = &mut *self.stripe(&news.id);
-        let Some(entry) = stripe.rooms.get_mut(&news.id) else { return 0 };
+        // A room in use is heard of sooner or later: its first listeners need not ask where it stands.
+        let entry = stripe.rooms.entry_ref(&news.id).or_default();
         let listeners = entry.listeners;
         // A lookup may have seen the next room of that name before the end of this one was told.
         if entry.view.is_some_and(|view| view.no > news.view.no) {

@@ -36,6 +36,8 @@ pub(crate) trait Write: Read {
         cid: &Cid,
     ) -> Result<Option<Remembered>, Error>;
     fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error>;
+    fn hold(&mut self) -> Result<(), Error>;
+    fn release(&mut self) -> Result<(), Error>;
     fn last_room_no(&mut self) -> Result<RoomNo, Error>;
     fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error>;
     fn probe(&mut self) -> Result<(), Error>;
@@ -126,6 +128,17 @@ impl Writer {
     /// How many rooms that are still there `user` made.
     pub fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error> {
         self.0.rooms_made_by(user)
+    }
+
+    /// From now on everything is read as it stands at the first read, until [`Writer::release`]: a batch of
+    /// questions costs as little as one. Nothing can be committed meanwhile.
+    pub fn hold(&mut self) -> Result<(), Error> {
+        self.0.hold()
+    }
+
+    /// Ends a [`Writer::hold`].
+    pub fn release(&mut self) -> Result<(), Error> {
+        self.0.release()
     }
 
     /// The newest room's number, deleted ones included.

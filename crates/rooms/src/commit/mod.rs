@@ -103,8 +103,12 @@ impl Committer {
         let mut batch = Batch::new(clock.wall_ms(), self.last_no, gauge.clone());
         let mut stored = Ok(false);
         let mut outcomes = Vec::with_capacity(drafts.len());
+        let looking = self.writer.hold();
         for draft in drafts {
             outcomes.push(self.judge(&mut batch, draft));
+        }
+        if let Err(error) = looking.and_then(|()| self.writer.release()) {
+            self.unread.get_or_insert(error);
         }
         batch.seal();
         if planted(Fault::AckBeforeCommit) {

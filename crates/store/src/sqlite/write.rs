@@ -118,6 +118,15 @@ impl Write for SqliteWriter {
         Ok(statement.query_row([user.as_str()], |row| number(row, 0))?)
     }
 
+    fn hold(&mut self) -> Result<(), Error> {
+        Ok(self.db.prepare_cached("BEGIN")?.execute([]).map(drop)?)
+    }
+
+    fn release(&mut self) -> Result<(), Error> {
+        // Nothing was written, so there is nothing to lose, and this cannot fail for want of a disk.
+        Ok(self.db.prepare_cached("ROLLBACK")?.execute([]).map(drop)?)
+    }
+
     fn last_room_no(&mut self) -> Result<RoomNo, Error> {
         let last = self.db.query_row(
             "SELECT max(ifnull((SELECT max(no) FROM rooms), 0), \
