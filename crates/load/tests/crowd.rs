@@ -64,6 +64,12 @@ fn who_is_cut_ten_times_misses_nothing() {
 }
 
 #[test]
+fn a_server_that_asks_its_store_for_who_just_joined_is_found_out() {
+    let ran = run(&Town::with(Vice::Asks), "reconnect --clients 5 --rate 20 --seconds 4");
+    assert!(!ran.good && ran.out.contains("of 55 authorisations were hits"), "{}", ran.out);
+}
+
+#[test]
 fn a_slow_client_is_closed_and_resumes() {
     // Two messages of 600 a second fill a small buffer fast. How much the others feel is the machine's noise here.
     let ran = run(&Town::with(Vice::None), "slow-client --clients 3 --rate 200 --seconds 4");

@@ -36,6 +36,8 @@ pub(crate) enum Vice {
     Refuses,
     /// Answers no send.
     KeepsSilent,
+    /// Asks its books whenever someone comes whom it has not seen, though it made them a member.
+    Asks,
 }
 
 /// The event at which the vice shows.
@@ -266,7 +268,8 @@ impl Guest {
     }
 
     fn attached(&self, state: &mut State, sub: &Sub) -> Attached {
-        if state.known.insert(format!("{} {}", sub.room, self.user)) {
+        let is_new = state.known.insert(format!("{} {}", sub.room, self.user));
+        if is_new && self.vice == Vice::Asks {
             state.misses += 1;
         } else {
             state.hits += 1;
