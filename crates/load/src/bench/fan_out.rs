@@ -101,7 +101,12 @@ pub(crate) struct Turns(BTreeMap<&'static str, Vec<Shown>>);
 
 impl Turns {
     pub(crate) fn add(&mut self, side: Side, shown: Shown) {
-        self.0.entry(side.name()).or_default().push(shown);
+        self.add_as(side.name(), shown);
+    }
+
+    /// Under another name, where a side ran in more than one way.
+    pub(crate) fn add_as(&mut self, name: &'static str, shown: Shown) {
+        self.0.entry(name).or_default().push(shown);
     }
 
     /// The median of a figure of a side.

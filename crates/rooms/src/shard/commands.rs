@@ -183,6 +183,7 @@ impl Shard {
         let draft = Draft { room, author, wish, veto, reply, submitted_ns: started_ns };
         if ports.submit(draft) {
             self.connections[place as usize].open.push(id);
+            self.news_follow = true;
         } else {
             let why = "too much waits to be committed, try again";
             self.refuse(place, Some(id), &Refusal::Unavailable(why));

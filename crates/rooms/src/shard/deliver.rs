@@ -65,8 +65,7 @@ impl Shard {
         let events = (slab.last() - position) as u32;
         let listeners = entry.live.len();
         // It saves each of them a write, and writes are most of what a message costs.
-        let corks =
-            news.more && listeners >= self.limits.cork_listeners && range.len() <= CORKED_BYTES_MAX;
+        let corks = listeners >= self.limits.cork_listeners && range.len() <= CORKED_BYTES_MAX;
         // Backwards: a listener that lags leaves the list, and the last one takes its slot.
         for slot in (0..listeners).rev() {
             let listener = self.rooms[room as usize].live[slot];

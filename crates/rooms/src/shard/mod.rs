@@ -141,6 +141,8 @@ pub struct Shard {
     corked: Vec<u32>,
     /// They wait no longer than that.
     corked_until_ns: u64,
+    /// A commit is under way behind the last one that was heard of, or with drafts of this turn.
+    news_follow: bool,
     wheel: Wheel,
     tick: Tick,
     now_ns: u64,
@@ -175,6 +177,7 @@ impl Shard {
             dirty: Vec::new(),
             corked: Vec::new(),
             corked_until_ns: 0,
+            news_follow: false,
             wheel: Wheel::new(tick),
             tick,
             now_ns,
@@ -214,10 +217,8 @@ impl Shard {
             match input {
                 Input::Ack(ack) => self.acked(ack, ports),
                 Input::News(news) => {
+                    self.news_follow = news.more;
                     self.news(&news, ports);
-                    if !news.more {
-                        self.uncork();
-                    }
                 }
                 Input::Answer { to, token, answer } => self.answered(to, token, answer, ports),
                 Input::Signal(signal) => self.signal(&signal),
@@ -279,7 +280,7 @@ impl Shard {
 
     /// Writes what has come together in this turn: one write a connection, if the socket takes it.
     pub fn flush_all(&mut self, ports: &mut impl Ports) {
-        if self.now_ns >= self.corked_until_ns {
+        if !self.news_follow || self.now_ns >= self.corked_until_ns {
             self.uncork();
         }
         // Flushing may queue more for the same connection, so the list is taken until it stays empty.
