@@ -9,11 +9,17 @@ use std::sync::{Mutex, MutexGuard};
 
 /// A bounded queue of many givers and one taker.
 pub struct Queue<T> {
-    things: Mutex<Vec<T>>,
+    held: Mutex<Held<T>>,
     limit: usize,
     /// The taker has seen the queue empty and may be asleep.
     idle: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
+}
+
+struct Held<T> {
+    things: Vec<T>,
+    /// Places of things that are yet to be given.
+    promised: usize,
 }
 
 impl<T> Queue<T> {
@@ -21,7 +27,7 @@ impl<T> Queue<T> {
     /// any time.
     pub fn new(limit: usize, wake: impl Fn() + Send + Sync + 'static) -> Queue<T> {
         Queue {
-            things: Mutex::new(Vec::new()),
+            held: Mutex::new(Held { things: Vec::new(), promised: 0 }),
             limit,
             idle: AtomicBool::new(true),
             wake: Box::new(wake),
@@ -32,25 +38,36 @@ impl<T> Queue<T> {
     ///
     /// Errors: the thing, if the queue is full.
     pub fn push(&self, thing: T) -> Result<(), T> {
-        let mut things = self.lock();
-        if things.len() >= self.limit {
+        let mut held = self.lock();
+        if held.things.len() + held.promised >= self.limit {
             return Err(thing);
         }
-        things.push(thing);
-        drop(things);
+        held.things.push(thing);
+        drop(held);
         self.wake_taker();
         Ok(())
     }
 
-    /// Whether so many things fit by now. Others may fill it meanwhile: whoever gives them with
-    /// [`Queue::push_all`] has to be one of few.
-    pub fn has_room_for(&self, more: usize) -> bool {
-        self.lock().len() + more <= self.limit
+    /// Keeps a place for a thing that is given later, with [`Queue::keep_promise`]. False if there is none.
+    pub fn promise(&self) -> bool {
+        let mut held = self.lock();
+        let has_room = held.things.len() + held.promised < self.limit;
+        held.promised += usize::from(has_room);
+        has_room
+    }
+
+    /// Gives things for which places are kept, and wakes the taker once for all of them.
+    pub fn keep_promise(&self, promised: &mut Vec<T>) {
+        let mut held = self.lock();
+        held.promised -= promised.len();
+        held.things.append(promised);
+        drop(held);
+        self.wake_taker();
     }
 
     /// Gives many things at once, however many: for what has its bound elsewhere.
     pub fn push_all(&self, more: impl IntoIterator<Item = T>) {
-        self.lock().extend(more);
+        self.lock().things.extend(more);
         self.wake_taker();
     }
 
@@ -58,14 +75,14 @@ impl<T> Queue<T> {
     /// for the things to come.
     pub fn take(&self, into: &mut Vec<T>) {
         debug_assert!(into.is_empty(), "what was taken before has been dealt with");
-        std::mem::swap(&mut *self.lock(), into);
+        std::mem::swap(&mut self.lock().things, into);
     }
 
     /// Takes at most `most`, oldest first.
     pub fn take_some(&self, most: usize, into: &mut Vec<T>) {
-        let mut things = self.lock();
+        let things = &mut self.lock().things;
         if things.len() <= most {
-            std::mem::swap(&mut *things, into);
+            std::mem::swap(things, into);
         } else {
             into.extend(things.drain(..most));
         }
@@ -74,7 +91,7 @@ impl<T> Queue<T> {
     /// Says that the taker will sleep unless something came meanwhile. True if it may.
     pub fn may_sleep(&self) -> bool {
         self.idle.store(true, Ordering::SeqCst);
-        let empty = self.lock().is_empty();
+        let empty = self.lock().things.is_empty();
         if !empty {
             self.idle.store(false, Ordering::SeqCst);
         }
@@ -83,7 +100,7 @@ impl<T> Queue<T> {
 
     /// How many things wait.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().things.len()
     }
 
     /// Whether nothing waits.
@@ -97,8 +114,8 @@ impl<T> Queue<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<T>> {
-        self.things.lock().expect("no one panics while holding the queue")
+    fn lock(&self) -> MutexGuard<'_, Held<T>> {
+        self.held.lock().expect("no one panics while holding the queue")
     }
 }
 
@@ -128,5 +145,18 @@ mod tests {
         assert!(queue.may_sleep());
         queue.push_all([5, 6, 7, 8]);
         assert_eq!((queue.len(), woken.load(Ordering::Relaxed)), (4, 2));
+    }
+
+    #[test]
+    fn a_place_that_was_promised_is_nobody_elses() {
+        let queue = Queue::new(2, || ());
+        assert!(queue.promise());
+        assert_eq!([1, 2].map(|i| queue.push(i)), [Ok(()), Err(2)]);
+        assert!(!queue.promise());
+        queue.keep_promise(&mut vec![3]);
+        assert_eq!((queue.len(), queue.push(4)), (2, Err(4)));
+        let mut taken = Vec::new();
+        queue.take(&mut taken);
+        assert_eq!((taken, queue.promise()), (vec![1, 3], true));
     }
 }

@@ -301,7 +301,7 @@ impl World {
     /// Gives the committer what this turn has for it.
     fn hand_in(&mut self) {
         if !self.drafts.is_empty() {
-            self.surroundings.drafts.push_all(self.drafts.drain(..));
+            self.surroundings.drafts.keep_promise(&mut self.drafts);
         }
     }
 
@@ -354,7 +354,7 @@ impl Ports for World {
     }
 
     fn submit(&mut self, draft: Draft) -> bool {
-        let has_room = self.surroundings.drafts.has_room_for(self.drafts.len() + 1);
+        let has_room = self.surroundings.drafts.promise();
         if has_room {
             self.drafts.push(draft);
         }
