@@ -159,14 +159,15 @@ impl Options {
     pub(crate) fn patience(&self) -> Duration {
         Duration::from_secs(self.patience)
     }
+}
 
-    pub(crate) fn server_path(&self) -> Result<PathBuf, Error> {
-        match &self.server {
-            Some(path) => Ok(path.clone()),
-            None => {
-                let own = std::env::current_exe().map_err(Error::io("finding this tool"))?;
-                Ok(own.with_file_name("tertulia"))
-            }
+/// The server that is asked for, or the one beside this tool.
+pub(crate) fn server_path(given: Option<&PathBuf>) -> Result<PathBuf, Error> {
+    match given {
+        Some(path) => Ok(path.clone()),
+        None => {
+            let own = std::env::current_exe().map_err(Error::io("finding this tool"))?;
+            Ok(own.with_file_name("tertulia"))
         }
     }
 }

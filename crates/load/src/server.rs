@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::error::Error;
 use crate::http::Api;
-use crate::options::{Durability, Options};
+use crate::options::{Durability, Options, server_path};
 
 /// A server that is not ready by then will not be.
 const READY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -51,7 +51,7 @@ impl Server {
     /// The server that the options name, or a fresh one.
     pub(crate) fn open(options: &Options) -> Result<Server, Error> {
         let Some(url) = &options.url else {
-            return Server::start(&options.server_path()?, options.durability);
+            return Server::start(&server_path(options.server.as_ref())?, options.durability);
         };
         let (addr, host) = resolve(url)?;
         let internal = match &options.metrics_url {

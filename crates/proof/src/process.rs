@@ -15,6 +15,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// One MiB.
 pub const MIB: u64 = 1 << 20;
 
+/// Bytes of a process that are resident; none once it dies.
+pub fn resident(pid: i32) -> Option<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+fn status_bytes(pid: i32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib = line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?;
+    Some(kib * 1024)
+}
+
 impl Server {
     /// Bytes of memory that are resident.
     pub fn memory(&self) -> u64 {
@@ -33,15 +45,12 @@ impl Server {
 
     /// Not once it dies: its memory is the first that goes.
     pub(crate) fn has_memory(&self) -> bool {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        status.is_ok_and(|status| status.contains("\nVmRSS:"))
+        resident(self.pid()).is_some()
     }
 
     fn status_bytes(&self, name: &str) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        kib.unwrap_or_else(|| panic!("no {name} in /proc/PID/status")) * 1024
+        let bytes = status_bytes(self.pid(), name);
+        bytes.unwrap_or_else(|| panic!("no {name} in /proc/PID/status"))
     }
 
     /// Does something, and says how much memory more than before was resident meanwhile, at most.

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use tertulia_proof::process::resident;
 use tertulia_proof::report::Report;
 
 use super::Scale;
 use super::fan_out::Pace;
 use super::herd::Herd;
 use super::side::{Side, Yard};
-use super::spent::resident;
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -26,10 +26,11 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
         for members in [few, many] {
             herd.grow(running.addr, members)?;
             herd.idle(Duration::from_secs(2))?;
-            let fresh = resident(running.pid);
+            let memory = || resident(running.pid.as_raw_nonzero().get()).expect("it runs");
+            let fresh = memory();
             herd.send(Pace::Outstanding(1), Duration::from_millis(1))?;
             herd.idle(Duration::from_secs(rest_s))?;
-            looks.push((members as f64, fresh as f64, resident(running.pid) as f64));
+            looks.push((members as f64, fresh as f64, memory() as f64));
             report.point(side.name(), members as f64, fresh as f64 / (1 << 20) as f64);
         }
         let slope = |of: fn(&(f64, f64, f64)) -> f64| {

@@ -26,6 +26,7 @@ use tertulia_proof::page;
 use tertulia_proof::report::Report;
 
 use crate::error::Error;
+use crate::options::server_path;
 use side::Yard;
 use spent::Apart;
 
@@ -98,13 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Error> {
     }
     let apart = Apart { server: options.server_cpu, load: options.load_cpu };
     apart.keep_to_load().map_err(Error::io("keeping the crowd to its processor"))?;
-    let server = match &options.server {
-        Some(path) => path.clone(),
-        None => {
-            let own = std::env::current_exe().map_err(Error::io("finding this tool"))?;
-            own.with_file_name("tertulia")
-        }
-    };
+    let server = server_path(options.server.as_ref())?;
     let yard = Yard { apart, server, peers: options.peers.clone() };
     let scale = match options.quick {
         true => Scale { turns: 1, time: Duration::from_millis(700), quick: true },
@@ -127,17 +122,14 @@ pub(crate) fn run(options: &Options) -> Result<bool, Error> {
         short += report.wrongs_in_all();
         rows.push(report.plain_json(row.name, row.title));
     }
+    let ran = rows.len();
     let report = json!({
         "title": "Bench", "date": page::today(), "machine": page::machine(),
         "scale": if options.quick { "quick" } else { "full" }, "trials": rows,
     });
     write(options, &report)?;
-    println!("bench rows={} short={short}", rows_in(&report));
+    println!("bench rows={ran} short={short}");
     Ok(short == 0)
-}
-
-fn rows_in(report: &Value) -> usize {
-    report["trials"].as_array().map_or(0, Vec::len)
 }
 
 fn write(options: &Options, report: &Value) -> Result<(), Error> {

@@ -119,7 +119,7 @@ impl Yard {
     }
 
     /// A fresh place for a server of ours.
-    pub(crate) fn place(&self, durability: Durability) -> Place {
+    fn place(&self, durability: Durability) -> Place {
         Place::of(&self.server)
             .set("store.durability", durability.word())
             .set("limits.send_per_second", 0)
@@ -201,7 +201,7 @@ impl Yard {
     }
 
     /// A program, kept to the servers' processor.
-    pub(crate) fn command(&self, program: &Path) -> Command {
+    fn command(&self, program: &Path) -> Command {
         let below = self.apart.below();
         let mut command = Command::new(&below[0]);
         command.args(&below[1..]).arg(program).stdin(Stdio::null());
@@ -210,12 +210,9 @@ impl Yard {
 
     /// Starts what says `ready ADDR` when it is.
     fn ready(&self, command: &mut Command) -> Result<Running, Error> {
-        let failed = |why: String| Error::Peer { what: format!("{command:?}"), why };
-        let spawned = Command::new(command.get_program())
-            .args(command.get_args())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn();
+        let what = format!("{command:?}");
+        let failed = |why: String| Error::Peer { what: what.clone(), why };
+        let spawned = command.stdout(Stdio::piped()).spawn();
         let mut child = spawned.map_err(|error| failed(error.to_string()))?;
         let stdout = child.stdout.take().expect("it was asked for");
         let mut running = Running::of(child, Dialect::Plain);

@@ -37,12 +37,3 @@ pub(crate) fn cpu(pid: Pid) -> Duration {
     });
     Duration::from_nanos(spent.sum())
 }
-
-/// Bytes of memory that are resident.
-pub(crate) fn resident(pid: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
-    let status = status.unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
-}
