@@ -1,7 +1,8 @@
 //! Conformance: the Autobahn cases against a build of the server that says back what it hears.
 //!
 //! The verdicts are kept in the repository and compared, so that no change of the codec changes one unseen.
-//! The cases of compression (12 and 13) are left out, since the server agrees on no extension.
+//! Of the cases of compression (12 and 13) those that want a small window are not run by the suite: the server
+//! takes no such offer, and they are kept as unimplemented.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,10 +23,10 @@ const REPORTS: &str = "target/autobahn/reports";
 /// The verdicts as they should be.
 const KEPT: &str = "crates/server/tests/conformance.json";
 
-const CASES: usize = 301;
+const CASES: usize = 517;
 
-/// The suite takes a tenth of it; a case that never ends is none that passed.
-const SECONDS_MAX: u32 = 120;
+/// The suite takes a third of it; a case that never ends is none that passed.
+const SECONDS_MAX: u32 = 600;
 
 /// Of what was said, of how it closed, and the code in our close frame.
 type Verdict = (String, String, Option<u64>);
@@ -69,7 +70,7 @@ fn found() -> Done<Verdicts> {
     let _ = fs::remove_dir_all(root().join(REPORTS));
     let suite = tools::suite("kosoku");
     let line = format!(
-        "timeout {SECONDS_MAX} {} ws://{}/conformance/echo -x 12.* -x 13.* -p 2 -o {REPORTS}",
+        "timeout {SECONDS_MAX} {} ws://{}/conformance/echo -p 2 -o {REPORTS}",
         suite.display(),
         server.address
     );

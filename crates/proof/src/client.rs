@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tertulia_protocol::frame::{Decoder, Input, Message, Opcode, Side, put_masked};
+use tertulia_protocol::frame::{Decoder, Inflater, Input, Message, Opcode, Side, put_masked};
 use tertulia_protocol::limits::SERVER_MESSAGE_BYTES_MAX;
 
 use crate::http::{self, Answer};
@@ -37,9 +37,13 @@ pub struct Client {
     /// The socket, for whoever mistreats it.
     pub stream: TcpStream,
     decoder: Decoder,
+    /// Where compressed messages were agreed on.
+    inflater: Option<Inflater>,
     heard: VecDeque<Heard>,
     /// Frames that came, of whatever kind.
     pub frames: u64,
+    /// Bytes that came, behind the upgrade.
+    pub bytes: u64,
     next_id: u64,
 }
 
@@ -103,7 +107,16 @@ impl Client {
         }
         let answer = http::read(&head).ok_or(ErrorKind::InvalidData)?;
         let decoder = Decoder::new(Side::Client);
-        let client = Client { stream, decoder, heard: VecDeque::new(), frames: 0, next_id: 0 };
+        let inflater = answer.header("sec-websocket-extensions").map(|_| Inflater::default());
+        let client = Client {
+            stream,
+            decoder,
+            inflater,
+            heard: VecDeque::new(),
+            frames: 0,
+            bytes: 0,
+            next_id: 0,
+        };
         Ok((answer, is_upgraded.then_some(client)))
     }
 
@@ -124,6 +137,11 @@ impl Client {
         let rooms = said["rooms"].as_object().expect("rooms");
         assert!(rooms.values().all(|room| room["code"].is_null()), "{said}");
         client
+    }
+
+    /// Whether compressed messages were agreed on.
+    pub fn agreed_on_deflate(&self) -> bool {
+        self.inflater.is_some()
     }
 
     /// Writes bytes as they are. The other side may be gone; then a read tells.
@@ -159,7 +177,10 @@ impl Client {
         let room = bytes_max.min(buffer.len());
         match self.stream.read(&mut buffer[..room]) {
             Ok(0) => self.heard.push_back(Heard::End),
-            Ok(bytes) => self.decode(&mut buffer[..bytes]),
+            Ok(bytes) => {
+                self.bytes += bytes as u64;
+                self.decode(&mut buffer[..bytes]);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return false;
@@ -177,7 +198,12 @@ impl Client {
     fn decode(&mut self, bytes: &mut [u8]) {
         let mut input = Input::new(bytes);
         loop {
-            match self.decoder.next(&mut input, SERVER_MESSAGE_BYTES_MAX) {
+            let limit = SERVER_MESSAGE_BYTES_MAX;
+            let next = match &mut self.inflater {
+                Some(inflater) => self.decoder.next_inflated(&mut input, limit, inflater),
+                None => self.decoder.next(&mut input, limit),
+            };
+            match next {
                 Ok(None) => return,
                 Ok(Some(message)) => {
                     self.frames += 1;

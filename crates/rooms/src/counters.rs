@@ -150,6 +150,8 @@ pub struct Counters {
     pub signals_dropped: Count,
     /// Bytes given to the kernel.
     pub sent_bytes: Count,
+    /// Bytes that did not have to be sent because they went compressed.
+    pub deflate_saved_bytes: Count,
     /// Writes asked of the kernel.
     pub writes: Count,
     /// Bytes that wait for connections.

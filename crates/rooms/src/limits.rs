@@ -41,6 +41,8 @@ pub struct Limits {
     pub outbound_objects: usize,
     /// From so many listeners here, a room's events wait for those of a commit that is under way.
     pub cork_listeners: usize,
+    /// From so many bytes, replies and events of a room go compressed to those who agreed on that.
+    pub deflate_from_bytes: usize,
     /// Bytes of one replay that wait for one connection at a time.
     pub replay_bytes: usize,
     /// Most bytes of events held in memory because someone has yet to hear them.
@@ -109,6 +111,7 @@ pub(crate) fn for_tests() -> Limits {
         outbound_bytes: 262_144,
         outbound_objects: 4096,
         cork_listeners: 2,
+        deflate_from_bytes: 512,
         replay_bytes: 65_536,
         slab_bytes: 1 << 27,
         tail_events: 512,

@@ -38,6 +38,8 @@ pub(crate) struct Arrival {
     pub(crate) input: Vec<u8>,
     /// The token that the upgrade carried.
     pub(crate) bearer: Option<Box<str>>,
+    /// Compressed messages were agreed on.
+    pub(crate) deflates: bool,
     pub(crate) slot: Slot,
 }
 
@@ -216,13 +218,13 @@ impl Drive {
     }
 
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { stream, mut input, bearer, slot } = arrival;
+        let Arrival { stream, mut input, bearer, deflates, slot } = arrival;
         let socket = socket2::SockRef::from(&stream);
         // A socket that cannot be set up is dead already; it says so when it is read.
         _ = socket.set_send_buffer_size(self.world.surroundings.send_buffer_bytes);
         _ = socket.set_tcp_nodelay(true);
         let mut stream = TcpStream::from_std(stream);
-        let at = self.shard.open(bearer);
+        let at = self.shard.open(bearer, deflates);
         let both = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut stream, Token(at.place as usize), both);
         let generation = at.generation;
@@ -453,7 +455,7 @@ mod tests {
             client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             let (stream, _) = listener.accept().unwrap();
             stream.set_nonblocking(true).unwrap();
-            gate.enter(Arrival { stream, input: Vec::new(), bearer: None, slot });
+            gate.enter(Arrival { stream, input: Vec::new(), bearer: None, deflates: false, slot });
             let mut heard = Vec::new();
             client.read_to_end(&mut heard).expect("it is told to go, and the end comes");
             let bye = br#"{"t":"bye","code":4300"#;

@@ -13,6 +13,7 @@ mod committing;
 mod config;
 mod door;
 mod drive;
+mod extensions;
 mod guests;
 mod http;
 #[cfg(test)]

@@ -105,6 +105,8 @@ fn counters(out: &mut Out<'_>, app: &State) -> Result<(), Error> {
     put("gaps", "Times a shard missed news and read on from the log", total(app, |c| &c.gaps))?;
     put("signals_dropped", "Signals dropped for want of room", total(app, |c| &c.signals_dropped))?;
     put("sent_bytes", "Bytes given to the kernel", total(app, |c| &c.sent_bytes))?;
+    let saved = total(app, |c| &c.deflate_saved_bytes);
+    put("deflate_saved_bytes", "Bytes that compression kept off the network", saved)?;
     put("writes", "Writes asked of the kernel", total(app, |c| &c.writes))?;
     put("commits", "Transactions made", total(app, |c| &c.commits))?;
     put("commit_failures", "Transactions that failed", total(app, |c| &c.commit_failures))?;

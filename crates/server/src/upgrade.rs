@@ -21,6 +21,7 @@ use tracing::debug;
 
 use crate::door::Peer;
 use crate::drive::{Arrival, Slot};
+use crate::extensions;
 use crate::guests::Bound;
 use crate::problem::Problem;
 use crate::state::App;
@@ -41,10 +42,11 @@ const ACCEPT_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// `GET` of [`PATH`].
 pub(crate) async fn upgrade(State(app): State<App>, mut request: Request) -> Response {
     match accept(&app, &mut request) {
-        Ok((response, slot, bearer)) => {
+        Ok(accepted) => {
             app.upgrades.accepted.fetch_add(1, Ordering::Relaxed);
             let upgrade = hyper::upgrade::on(&mut request);
-            tokio::spawn(hand_over(app, upgrade, slot, bearer));
+            let response = accepted.response();
+            tokio::spawn(hand_over(app, upgrade, accepted));
             response
         }
         Err(problem) => {
@@ -67,7 +69,35 @@ fn refused(problem: Problem) -> Response {
     response
 }
 
-type Accepted = (Response, (usize, Slot), Option<Box<str>>);
+/// An upgrade that is granted.
+struct Accepted {
+    shard: usize,
+    slot: Slot,
+    bearer: Option<Box<str>>,
+    key: HeaderValue,
+    /// Our subprotocol was offered.
+    picked: bool,
+    extensions: Option<HeaderValue>,
+}
+
+impl Accepted {
+    fn response(&self) -> Response {
+        let mut response = Response::new(Body::new(Empty::new()));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let answers = response.headers_mut();
+        answers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        answers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        answers.insert(header::SEC_WEBSOCKET_ACCEPT, self.key.clone());
+        if self.picked {
+            let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
+            answers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+        }
+        if let Some(extensions) = &self.extensions {
+            answers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extensions.clone());
+        }
+        response
+    }
+}
 
 fn accept(app: &App, request: &mut Request) -> Result<Accepted, Problem> {
     let headers = request.headers();
@@ -96,22 +126,14 @@ fn accept(app: &App, request: &mut Request) -> Result<Accepted, Problem> {
     let picked = subprotocol(headers)?;
     check_origin(app, headers)?;
     let bearer = bearer(headers)?.map(Box::from);
-    let slot = reserve(app, request)?;
+    let deflate = app.config.server.deflate;
+    let extensions = deflate.then(|| extensions::agreement(headers)).flatten();
+    let (shard, slot) = reserve(app, request)?;
     // Only now: a shard ends once the drain has begun and no place in it is taken.
     if app.health.is_draining() {
         return Err(Refusal::Unavailable("the server hands over, reconnect").into());
     }
-    let mut response = Response::new(Body::new(Empty::new()));
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let answers = response.headers_mut();
-    answers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    answers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    answers.insert(header::SEC_WEBSOCKET_ACCEPT, accept_value(key));
-    if picked {
-        let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
-        answers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
-    }
-    Ok((response, slot, bearer))
+    Ok(Accepted { shard, slot, bearer, key: accept_value(key), picked, extensions })
 }
 
 fn accept_value(key: &str) -> HeaderValue {
@@ -199,12 +221,8 @@ fn reserve(app: &App, request: &Request) -> Result<(usize, Slot), Problem> {
     gate.reserve(guest).map(|slot| (shard, slot)).ok_or_else(full)
 }
 
-async fn hand_over(
-    app: App,
-    upgrade: OnUpgrade,
-    (shard, slot): (usize, Slot),
-    bearer: Option<Box<str>>,
-) {
+async fn hand_over(app: App, upgrade: OnUpgrade, accepted: Accepted) {
+    let Accepted { shard, slot, bearer, extensions, .. } = accepted;
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => return debug!("an upgrade came to nothing: {error}"),
@@ -214,7 +232,8 @@ async fn hand_over(
     };
     match io.into_inner().into_std() {
         Ok(stream) => {
-            let arrival = Arrival { stream, input: read_buf.to_vec(), bearer, slot };
+            let (input, deflates) = (read_buf.to_vec(), extensions.is_some());
+            let arrival = Arrival { stream, input, bearer, deflates, slot };
             app.gates[shard].enter(arrival);
         }
         Err(error) => debug!("an upgraded socket cannot be taken over: {error}"),

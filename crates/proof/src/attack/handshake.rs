@@ -1,4 +1,4 @@
-//! Handshake: requests that are no good upgrade, extensions that are offered in vain. (A13 to A17, A20, A21)
+//! Handshake: requests that are no good upgrade, extensions and what is sent under them. (A13 to A17, A20, A21)
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -71,53 +71,95 @@ fn bomb() -> Vec<u8> {
 /// zero. From there on each zero byte of the block stands for 1,032 others.
 const BOMB_HEAD: &[u8] = b"\xed\xc0\x81\0\0\0\0\x80\xa0\xfd\xa9\x17\xa9\0";
 
+/// What is answered to an offer that can be taken.
+const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
 fn deflate(field: &Field) {
-    for offer in [
-        "permessage-deflate",
-        "permessage-deflate; client_max_window_bits",
-        "x-webkit-deflate-frame",
-    ] {
+    let offering = |offer: &str| {
         let (answer, client) = knock_with(field, &format!("Sec-WebSocket-Extensions: {offer}\r\n"));
-        agrees_on_nothing(field, offer, &answer);
-        let Some(mut client) = client else { continue };
-        field.hello(&mut client);
-        client.put(&frame(0xc1, &bomb()));
-        field.expect_close("a compressed frame", &mut client, 1002);
-        let mut cut = field.mallory();
-        cut.put(&[frame(0x41, b"\0"), frame(0x80, &bomb())].concat());
-        field.expect_close("a compressed fragment", &mut cut, 1002);
+        (answer, client.expect("an offer is no reason to refuse an upgrade"))
+    };
+    // Where nothing was agreed on, the bit alone is too much.
+    let (answer, mut client) = offering("x-webkit-deflate-frame");
+    agrees_on(field, "x-webkit-deflate-frame", &answer, None);
+    field.hello(&mut client);
+    client.put(&frame(0xc1, &bomb()));
+    field.expect_close("a compressed frame", &mut client, 1002);
+    let mut cut = field.mallory();
+    cut.put(&[frame(0x41, b"\0"), frame(0x80, &bomb())].concat());
+    field.expect_close("a compressed fragment", &mut cut, 1002);
+
+    let bomb = bomb();
+    let (front, back) = bomb.split_at(bomb.len() / 2);
+    for (what, frames, code) in [
+        ("a bomb", frame(0xc1, &bomb), 1009),
+        ("a bomb in halves", [frame(0x41, front), frame(0x80, back)].concat(), 1009),
+        ("a bomb in 2 KiB", frame(0xc1, &bomb[..2048]), 1009),
+        ("a bomb in bytes", frame(0xc2, &bomb[..2048]), 1009),
+        ("no deflate stream", frame(0xc1, &[0xff; 100]), 1007),
+        ("5,000 empty final blocks", frame(0xc1, &b"\x03\0".repeat(5000)), 1007),
+        ("a second compressed mark", [frame(0x41, b"\xf2"), frame(0xc0, b"\0")].concat(), 1002),
+        ("a compressed ping", frame(0xc9, b"\0"), 1002),
+    ] {
+        for greeted in [false, true] {
+            let (answer, mut client) = offering("permessage-deflate; client_max_window_bits");
+            agrees_on(field, what, &answer, Some(AGREED));
+            if greeted {
+                field.hello(&mut client);
+            }
+            client.put(&frames);
+            field.expect_close(what, &mut client, code);
+        }
+    }
+    // Many at a time: each is inflated by itself, and none for longer than its limit.
+    let mut bombers: Vec<Client> = (0..100).map(|_| offering("permessage-deflate").1).collect();
+    for bomber in &mut bombers {
+        bomber.put(&frame(0xc1, &bomb[..8192]));
+    }
+    for bomber in &mut bombers {
+        field.expect_close("one of a hundred bombs", bomber, 1009);
     }
 }
 
-fn agrees_on_nothing(field: &Field, offer: &str, answer: &Answer) {
-    let head = answer.head.to_ascii_lowercase();
-    let is_so = answer.status == 101 && !head.contains("sec-websocket-extensions");
+/// Wrong unless the upgrade was granted with this answer to its offers.
+fn agrees_on(field: &Field, offer: &str, answer: &Answer, expected: Option<&str>) {
+    let agreed = answer.header("sec-websocket-extensions");
+    let is_so = answer.status == 101 && agreed == expected;
     field.expect(is_so, || format!("{offer}: {}", answer.head));
 }
 
 fn extensions(field: &Field) {
     let deflate = |parameters: &str| format!("permessage-deflate; {parameters}");
-    let bits = ["7", "8", "15", "16", "0", "-1", "abc", "\"10\"", "99999999999999999999"];
-    let mut offers: Vec<String> =
+    let bits = ["7", "8", "16", "0", "-1", "abc", "\"10\"", "99999999999999999999"];
+    let mut odd: Vec<String> =
         bits.iter().map(|bits| deflate(&format!("server_max_window_bits={bits}"))).collect();
-    offers.extend([
+    odd.extend([
         deflate("server_max_window_bits=10; server_max_window_bits=11"),
         deflate("server_no_context_takeover; server_no_context_takeover"),
         deflate("client_max_window_bits=; =; ;;"),
         deflate("unknown=\"quoted, with a comma\""),
+        "x; y=\", permessage-deflate, \"".to_owned(),
         ",,,;;;".to_owned(),
         vec![deflate("server_max_window_bits=10"); 200].join(", "),
     ]);
-    for offer in &offers {
+    let with_window = format!("{AGREED}; server_max_window_bits=15");
+    let good = [
+        (deflate("server_max_window_bits=15"), &*with_window),
+        (deflate("client_max_window_bits=\"9\""), AGREED),
+        (deflate("server_max_window_bits=10, permessage-deflate"), AGREED),
+    ];
+    let odd = odd.into_iter().map(|offer| (offer, None));
+    let all = odd.chain(good.map(|(offer, agreed)| (offer, Some(agreed))));
+    for (offer, agreed) in all {
         let (answer, client) = knock_with(field, &format!("Sec-WebSocket-Extensions: {offer}\r\n"));
-        agrees_on_nothing(field, offer, &answer);
+        agrees_on(field, &offer, &answer, agreed);
         if let Some(mut client) = client {
             field.hello(&mut client);
         }
     }
     let lines = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
     let (answer, _) = knock_with(field, &lines.repeat(20));
-    agrees_on_nothing(field, "twenty lines", &answer);
+    agrees_on(field, "twenty lines", &answer, Some(AGREED));
     let (answer, _) = knock_with(field, &lines.repeat(200));
     expect_status(field, "two hundred lines", &answer, 431);
 }

@@ -8,9 +8,9 @@
 
 use std::fmt;
 
-use super::header::{self, Begun, Frame, Rules};
+use super::header::{self, Begun, Bounds, Frame, Kind, Rules};
 use super::unmask::{turned, unmask};
-use super::{Message, Opcode, Side, Violation};
+use super::{Inflater, Message, Opcode, Side, Violation};
 
 /// The longest header: two bytes, a length of eight, a mask.
 const HEADER_BYTES_MAX: usize = 14;
@@ -91,15 +91,38 @@ impl Decoder {
         input: &mut Input<'b>,
         message_bytes_max: usize,
     ) -> Result<Option<Message<'a>>, Violation> {
+        self.read(input, message_bytes_max, None)
+    }
+
+    /// The same for a connection that agreed on permessage-deflate without context.
+    ///
+    /// Units: `message_bytes_max` bounds what travels of a message, and what it says, each by itself.
+    /// Cost: a compressed message is gathered whole, then inflated.
+    pub fn next_inflated<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut Input<'b>,
+        message_bytes_max: usize,
+        inflater: &'a mut Inflater,
+    ) -> Result<Option<Message<'a>>, Violation> {
+        self.read(input, message_bytes_max, Some(inflater))
+    }
+
+    fn read<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut Input<'b>,
+        message_bytes_max: usize,
+        inflater: Option<&'a mut Inflater>,
+    ) -> Result<Option<Message<'a>>, Violation> {
         self.let_go();
         if self.over {
             input.take_up_to(usize::MAX);
             return Ok(None);
         }
-        let (opcode, payload) = match self.find(input, message_bytes_max) {
-            Ok(Some(Found::Here(opcode, payload))) => (opcode, payload),
-            Ok(Some(Found::Held(opcode))) => {
-                (opcode, self.held.as_deref().map(Held::tail).unwrap_or_default())
+        let bounds = Bounds { message_bytes_max, deflates: inflater.is_some() };
+        let (kind, payload) = match self.find(input, &bounds) {
+            Ok(Some(Found::Here(kind, payload))) => (kind, payload),
+            Ok(Some(Found::Held(kind))) => {
+                (kind, self.held.as_deref().map(Held::tail).unwrap_or_default())
             }
             Ok(None) => return Ok(None),
             Err(violation) => {
@@ -109,7 +132,11 @@ impl Decoder {
                 return Err(violation);
             }
         };
-        let message = Message::read(opcode, payload);
+        let text = match inflater {
+            Some(inflater) if kind.deflated => inflater.inflate(payload, message_bytes_max),
+            _ => Ok(payload),
+        };
+        let message = text.and_then(|text| Message::read(kind.opcode, text));
         self.over = matches!(message, Ok(Message::Close { .. }) | Err(_));
         message.map(Some)
     }
@@ -134,25 +161,25 @@ impl Decoder {
     fn find<'b>(
         &mut self,
         input: &mut Input<'b>,
-        message_bytes_max: usize,
+        bounds: &Bounds,
     ) -> Result<Option<Found<'b>>, Violation> {
         loop {
             if self.held.as_ref().is_none_or(|held| held.frame.is_none()) {
-                let Some(frame) = self.header(input, message_bytes_max)? else {
+                let Some(frame) = self.header(input, bounds)? else {
                     return Ok(None);
                 };
                 if frame.stands_alone()
                     && let Some(payload) = input.take(frame.left_bytes)
                 {
                     unmask(payload, frame.mask);
-                    return Ok(Some(Found::Here(frame.opcode, payload)));
+                    return Ok(Some(Found::Here(frame.kind, payload)));
                 }
                 self.held.get_or_insert_default().begin(frame);
             }
-            match self.held.get_or_insert_default().gather(input, message_bytes_max)? {
+            match self.held.get_or_insert_default().gather(input, bounds.message_bytes_max)? {
                 Gathered::Part => return Ok(None),
                 Gathered::Fragment => {}
-                Gathered::Whole(opcode) => return Ok(Some(Found::Held(opcode))),
+                Gathered::Whole(kind) => return Ok(Some(Found::Held(kind))),
             }
         }
     }
@@ -161,10 +188,10 @@ impl Decoder {
     fn header(
         &mut self,
         input: &mut Input<'_>,
-        message_bytes_max: usize,
+        bounds: &Bounds,
     ) -> Result<Option<Frame>, Violation> {
         let begun = self.held.as_ref().and_then(|held| held.begun);
-        let rules = Rules { side: self.side, message_bytes_max, begun };
+        let rules = Rules { side: self.side, bounds, begun };
 
         // Almost always nothing of a header is held and all of it is in the input.
         if self.held.as_ref().is_none_or(|held| held.tail().is_empty())
@@ -203,9 +230,9 @@ impl fmt::Debug for Decoder {
 /// Where a whole payload lies, unmasked.
 enum Found<'b> {
     /// In the input.
-    Here(Opcode, &'b [u8]),
+    Here(Kind, &'b [u8]),
     /// In the tail of what is held.
-    Held(Opcode),
+    Held(Kind),
 }
 
 /// How far a frame has come.
@@ -215,7 +242,7 @@ enum Gathered {
     /// It is complete, its message is not.
     Fragment,
     /// It is complete and so is its message, of this kind.
-    Whole(Opcode),
+    Whole(Kind),
 }
 
 /// What is half received.
@@ -258,8 +285,8 @@ impl Held {
 
     /// Makes `frame` the one whose payload is arriving, and the message it belongs to one fragment longer.
     fn begin(&mut self, frame: Frame) {
-        if !frame.opcode.is_control() {
-            let first = Begun { opcode: frame.opcode, fragments: 0, bytes: 0, checked_bytes: 0 };
+        if !frame.kind.opcode.is_control() {
+            let first = Begun { kind: frame.kind, fragments: 0, bytes: 0, checked_bytes: 0 };
             self.begun.get_or_insert(first).fragments += 1;
         }
         self.frame = Some(frame);
@@ -293,9 +320,9 @@ impl Held {
 
     /// Ends the present frame, and its message if it was the last of it.
     fn finish(&mut self, frame: &Frame) -> Gathered {
-        if frame.opcode.is_control() {
+        if frame.kind.opcode.is_control() {
             self.handed_out = true;
-            return Gathered::Whole(frame.opcode);
+            return Gathered::Whole(frame.kind);
         }
         match &mut self.begun {
             Some(begun) if !frame.fin => {
@@ -304,9 +331,9 @@ impl Held {
             }
             begun => {
                 // With nothing begun any more all that was gathered is the tail, and the tail is handed out.
-                let opcode = begun.take().map_or(frame.opcode, |begun| begun.opcode);
+                let kind = begun.take().map_or(frame.kind, |begun| begun.kind);
                 self.handed_out = true;
-                Gathered::Whole(opcode)
+                Gathered::Whole(kind)
             }
         }
     }
@@ -331,7 +358,8 @@ impl Held {
         let Some(begun) = &mut self.begun else {
             return Ok(());
         };
-        if frame.opcode.is_control() || begun.opcode != Opcode::Text {
+        let is_text = begun.kind == Kind { opcode: Opcode::Text, deflated: false };
+        if frame.kind.opcode.is_control() || !is_text {
             return Ok(());
         }
         let unchecked = self.bytes.get(begun.checked_bytes..).unwrap_or_default();

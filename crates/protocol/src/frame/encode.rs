@@ -8,7 +8,9 @@
 use super::unmask::unmask;
 use super::{CONTROL_BYTES_MAX, Opcode};
 
-const FIN: u8 = 0x80;
+pub(super) const FIN: u8 = 0x80;
+/// RSV1: the payload is compressed (RFC 7692, 6).
+pub(super) const DEFLATED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 
 /// Length of the header of an unmasked frame with a payload of `len` bytes: 2, 4 or 10.
@@ -20,9 +22,20 @@ pub const fn header_bytes(len: usize) -> usize {
     }
 }
 
+/// The payload of an unmasked frame that is whole, as the `put_` functions write it.
+pub fn payload_of(frame: &[u8]) -> Option<&[u8]> {
+    // The three forms of a length, told apart by the second byte.
+    let header_bytes = match frame.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    frame.get(header_bytes..)
+}
+
 /// Writes the header of an unmasked frame; its payload of `len` bytes is to follow.
 pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
-    put_start(out, opcode, len, 0);
+    put_start(out, FIN | opcode as u8, len, 0);
 }
 
 /// Writes an unmasked text message. `payload` is not checked: what is not UTF-8 ends the connection.
@@ -66,7 +79,7 @@ pub fn put_close(out: &mut Vec<u8>, code: u16, reason: &str) {
 
 /// Writes a masked frame: the client's way to say anything. `payload` is not checked or cut.
 pub fn put_masked(out: &mut Vec<u8>, opcode: Opcode, mask: [u8; 4], payload: &[u8]) {
-    put_start(out, opcode, payload.len(), MASKED);
+    put_start(out, FIN | opcode as u8, payload.len(), MASKED);
     out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
@@ -74,8 +87,8 @@ pub fn put_masked(out: &mut Vec<u8>, opcode: Opcode, mask: [u8; 4], payload: &[u
 }
 
 /// Writes the first bytes of a frame, up to and with the length in its shortest form.
-fn put_start(out: &mut Vec<u8>, opcode: Opcode, len: usize, masked: u8) {
-    out.push(FIN | opcode as u8);
+pub(super) fn put_start(out: &mut Vec<u8>, first: u8, len: usize, masked: u8) {
+    out.push(first);
     if let Ok(short @ 0..126) = u8::try_from(len) {
         out.push(masked | short);
     } else if let Ok(long) = u16::try_from(len) {

@@ -7,10 +7,13 @@
 
 use super::{CONTROL_BYTES_MAX, FRAGMENTS_MAX, Opcode, Side, Violation};
 
+/// The reserved bit that marks a compressed message.
+const RSV1: u8 = 0b100;
+
 /// One frame whose header is understood.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
-    pub(super) opcode: Opcode,
+    pub(super) kind: Kind,
     /// The last frame of its message.
     pub(super) fin: bool,
     /// Turned to where `left_bytes` begins; zeros if the frame is not masked.
@@ -22,14 +25,29 @@ pub(super) struct Frame {
 impl Frame {
     /// True if nothing else belongs to this frame's message.
     pub(super) fn stands_alone(&self) -> bool {
-        self.fin && self.opcode != Opcode::Continuation
+        self.fin && self.kind.opcode != Opcode::Continuation
     }
 }
 
-/// What the next header is held against.
-pub(super) struct Rules {
-    pub(super) side: Side,
+/// What a frame, or the message that it begins, is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Kind {
+    pub(super) opcode: Opcode,
+    /// The message is compressed; only its first frame says so.
+    pub(super) deflated: bool,
+}
+
+/// What was agreed on with whoever is at the other end.
+pub(super) struct Bounds {
     pub(super) message_bytes_max: usize,
+    /// Messages may come compressed.
+    pub(super) deflates: bool,
+}
+
+/// What the next header is held against.
+pub(super) struct Rules<'r> {
+    pub(super) side: Side,
+    pub(super) bounds: &'r Bounds,
     /// The message that earlier frames began and none has finished.
     pub(super) begun: Option<Begun>,
 }
@@ -38,12 +56,12 @@ pub(super) struct Rules {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     /// Text or binary.
-    pub(super) opcode: Opcode,
+    pub(super) kind: Kind,
     /// Frames so far, empty ones and the present one counted.
     pub(super) fragments: u32,
     /// Payload gathered from the frames that are over.
     pub(super) bytes: usize,
-    /// How much of it is known to be UTF-8; stays 0 for binary.
+    /// How much of it is known to be UTF-8; stays 0 for binary and what is compressed.
     pub(super) checked_bytes: usize,
 }
 
@@ -54,16 +72,16 @@ pub(super) fn read(bytes: &[u8], rules: &Rules) -> Result<Option<(Frame, usize)>
         return Ok(None);
     };
     let fin = first & 0x80 != 0;
-    let opcode = rules.opcode(first, fin)?;
+    let kind = rules.kind(first, fin)?;
 
     let Some((&second, rest)) = rest.split_first() else {
         return Ok(None);
     };
     rules.check_masking(second & 0x80 != 0)?;
-    let Some((payload_bytes, rest)) = length(opcode, second & 0x7f, rest)? else {
+    let Some((payload_bytes, rest)) = length(kind.opcode, second & 0x7f, rest)? else {
         return Ok(None);
     };
-    let left_bytes = rules.check_length(opcode, payload_bytes)?;
+    let left_bytes = rules.check_length(kind.opcode, payload_bytes)?;
 
     let (mask, rest) = match rules.side {
         Side::Client => ([0; 4], rest),
@@ -72,15 +90,16 @@ pub(super) fn read(bytes: &[u8], rules: &Rules) -> Result<Option<(Frame, usize)>
             None => return Ok(None),
         },
     };
-    let frame = Frame { opcode, fin, mask, left_bytes };
+    let frame = Frame { kind, fin, mask, left_bytes };
     Ok(Some((frame, bytes.len() - rest.len())))
 }
 
-impl Rules {
-    /// The opcode in a frame's first byte, if a frame of that kind may come now.
-    fn opcode(&self, first: u8, fin: bool) -> Result<Opcode, Violation> {
+impl Rules<'_> {
+    /// What a frame's first byte says it is, if one of that kind may come now.
+    fn kind(&self, first: u8, fin: bool) -> Result<Kind, Violation> {
         let bits = first >> 4 & 0b111;
-        if bits != 0 {
+        let deflated = bits == RSV1 && self.bounds.deflates;
+        if bits != 0 && !deflated {
             return Err(Violation::ReservedBits { bits });
         }
         let opcode = Opcode::parse(first & 0x0f)?;
@@ -95,7 +114,10 @@ impl Rules {
             (Opcode::Continuation, Some(begun)) if begun.fragments >= FRAGMENTS_MAX => {
                 Err(Violation::TooManyFragments)
             }
-            _ => Ok(opcode),
+            (Opcode::Text | Opcode::Binary, None) => Ok(Kind { opcode, deflated }),
+            // The bit belongs to the first frame of a message.
+            _ if deflated => Err(Violation::ReservedBits { bits }),
+            _ => Ok(Kind { opcode, deflated }),
         }
     }
 
@@ -109,7 +131,7 @@ impl Rules {
 
     /// The declared length as one that memory can hold, if the message with it stays within its limit.
     fn check_length(&self, opcode: Opcode, payload_bytes: u64) -> Result<usize, Violation> {
-        let limit = self.message_bytes_max;
+        let limit = self.bounds.message_bytes_max;
         if !opcode.is_control() {
             let gathered = self.begun.map_or(0, |begun| begun.bytes) as u64;
             let bytes = gathered.saturating_add(payload_bytes);

@@ -7,6 +7,7 @@
 //! Never: reads a socket or a clock, allocates for what is only declared, decodes on after a close.
 
 mod decode;
+mod deflate;
 mod encode;
 mod header;
 mod message;
@@ -16,8 +17,10 @@ mod violation;
 use std::fmt;
 
 pub use decode::{Decoder, Input};
+pub use deflate::{Deflater, Inflater};
 pub use encode::{
-    header_bytes, put_close, put_control, put_header, put_masked, put_text, put_text_with,
+    header_bytes, payload_of, put_close, put_control, put_header, put_masked, put_text,
+    put_text_with,
 };
 pub use message::Message;
 pub use violation::Violation;

@@ -11,7 +11,7 @@ use super::{CONTROL_BYTES_MAX, FRAGMENTS_MAX, Opcode, Side};
 /// Why a connection must end: the peer broke the rules of WebSocket or a bound of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
-    /// A bit kept for extensions is set and no extension was agreed on; `bits` is 1 to 7.
+    /// A bit kept for extensions is set and none that was agreed on puts it there; `bits` is 1 to 7.
     ReservedBits {
         /// RSV1, RSV2, RSV3 as the number 4, 2, 1.
         bits: u8,
@@ -68,6 +68,8 @@ pub enum Violation {
         /// Length of the message.
         bytes: usize,
     },
+    /// A message that is marked as compressed and is not.
+    NotDeflate,
     /// Text or the reason of a close that is not UTF-8.
     NotUtf8 {
         /// Text or close.
@@ -100,7 +102,7 @@ impl Violation {
             | Violation::CloseCodeCut
             | Violation::BadCloseCode { .. } => 1002,
             Violation::Binary { .. } => 1003,
-            Violation::NotUtf8 { .. } => 1007,
+            Violation::NotDeflate | Violation::NotUtf8 { .. } => 1007,
             Violation::TooManyFragments => 1008,
             Violation::MessageTooLong { .. } => 1009,
         }
@@ -111,7 +113,10 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Violation::ReservedBits { bits } => {
-                write!(f, "reserved bits {bits:03b} are set, no extension was agreed on")
+                write!(
+                    f,
+                    "reserved bits {bits:03b} are set, nothing that was agreed on asks for them"
+                )
             }
             Violation::ReservedOpcode { opcode } => write!(f, "opcode {opcode:#x} is reserved"),
             Violation::WrongMasking { side: Side::Server } => {
@@ -148,6 +153,9 @@ impl fmt::Display for Violation {
             }
             Violation::Binary { bytes } => {
                 write!(f, "binary message of {bytes} bytes, only text is spoken here")
+            }
+            Violation::NotDeflate => {
+                f.write_str("message is marked as compressed, its payload is no deflate stream")
             }
             Violation::NotUtf8 { opcode: Opcode::Close } => {
                 f.write_str("close reason is not UTF-8")

@@ -3,16 +3,18 @@
 use proptest::prelude::*;
 use tertulia_protocol::frame::{CONTROL_BYTES_MAX, Opcode, Side, put_close, put_masked, put_text};
 
+use crate::deflate::{AGREED, DEFLATED, deflated};
 use crate::hear::{
     BINARY_BEGINS, Heard, LAST, MORE, PING, PONG, ROOMY, TEXT_BEGINS, frame, hear_any_way,
 };
 use crate::kept;
-use crate::property::{self, however_cut};
+use crate::property::{self, End, however_cut};
 
 /// What one peer says at one time: a message in the fragments it is cut into, with pings between them.
 #[derive(Clone, Debug)]
 enum Said {
     Text(String, Vec<usize>),
+    Deflated(String, Vec<usize>),
     Binary(Vec<u8>, Vec<usize>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -23,6 +25,7 @@ fn said() -> impl Strategy<Value = Said> {
     let control = || prop::collection::vec(any::<u8>(), 0..=CONTROL_BYTES_MAX);
     prop_oneof![
         4 => (".{0,200}", cuts()).prop_map(|(text, cuts)| Said::Text(text, cuts)),
+        2 => ("[ab]{0,2000}|.{0,200}", cuts()).prop_map(|(text, cuts)| Said::Deflated(text, cuts)),
         2 => (prop::collection::vec(any::<u8>(), 0..300), cuts())
             .prop_map(|(bytes, cuts)| Said::Binary(bytes, cuts)),
         1 => control().prop_map(Said::Ping),
@@ -61,6 +64,11 @@ fn put_on_wire(all: &[Said]) -> (Vec<u8>, Vec<Heard>) {
                 put_fragments(&mut wire, &mut heard, TEXT_BEGINS, text.as_bytes(), cuts);
                 heard.push(Heard::Text(text.clone()));
             }
+            Said::Deflated(text, cuts) => {
+                let payload = deflated(text.as_bytes());
+                put_fragments(&mut wire, &mut heard, TEXT_BEGINS | DEFLATED, &payload, cuts);
+                heard.push(Heard::Text(text.clone()));
+            }
             Said::Binary(bytes, cuts) => {
                 put_fragments(&mut wire, &mut heard, BINARY_BEGINS, bytes, cuts);
                 heard.push(Heard::Binary(bytes.clone()));
@@ -90,7 +98,7 @@ proptest! {
         sizes in prop::collection::vec(1..200_usize, 1..20),
     ) {
         let (wire, expected) = put_on_wire(&all);
-        prop_assert_eq!(however_cut(Side::Server, &wire, ROOMY, &sizes), expected);
+        prop_assert_eq!(however_cut(AGREED, &wire, ROOMY, &sizes), expected);
     }
 
     #[test]
@@ -105,7 +113,7 @@ proptest! {
             let place = place.index(wire.len());
             wire[place] = byte;
         }
-        however_cut(Side::Server, &wire, limit, &sizes);
+        however_cut(AGREED, &wire, limit, &sizes);
     }
 
     #[test]
@@ -114,7 +122,9 @@ proptest! {
         sizes in prop::collection::vec(1..40_usize, 1..20),
     ) {
         for side in [Side::Server, Side::Client] {
-            however_cut(side, &bytes, 300, &sizes);
+            for deflates in [false, true] {
+                however_cut(End { side, deflates }, &bytes, 300, &sizes);
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 mod any;
 mod bad;
 mod cost;
+mod deflate;
 mod hear;
 #[path = "../../../../fuzz/kept.rs"]
 mod kept;

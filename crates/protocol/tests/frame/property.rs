@@ -2,7 +2,7 @@
 //! can be said again.
 
 use tertulia_protocol::frame::{
-    self, CONTROL_BYTES_MAX, Decoder, Input, Message, Opcode, Side, Violation, put_close,
+    self, CONTROL_BYTES_MAX, Decoder, Inflater, Input, Message, Opcode, Side, Violation, put_close,
     put_control, put_masked,
 };
 
@@ -17,27 +17,41 @@ pub(crate) const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The longest header: two bytes, a length of eight, a mask.
 const HEADER_BYTES_MAX: usize = 14;
 
+/// Who hears, and whether compressed messages were agreed on.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    pub(crate) side: Side,
+    pub(crate) deflates: bool,
+}
+
 /// Side, limit and sizes of the pieces stand in front, then comes what arrives.
 pub(crate) fn check(bytes: &[u8]) {
     let Some((&[side, limit_high, limit_low, first, second], wire)) = bytes.split_first_chunk()
     else {
         return;
     };
-    let side = if side % 2 == 0 { Side::Server } else { Side::Client };
+    let end = End {
+        side: if side % 2 == 0 { Side::Server } else { Side::Client },
+        deflates: side & 2 != 0,
+    };
     let limit = usize::from(u16::from_be_bytes([limit_high, limit_low]));
     let sizes = [usize::from(first % 64) + 1, usize::from(second) + 1];
-    let heard = however_cut(side, wire, limit, &sizes);
-    said_again(side, &heard);
+    let heard = however_cut(end, wire, limit, &sizes);
+    said_again(end.side, &heard);
 }
 
 /// What comes of `wire`, the same whole, in pieces of these sizes and byte by byte.
-pub(crate) fn however_cut(side: Side, wire: &[u8], limit: usize, sizes: &[usize]) -> Vec<Heard> {
-    let whole = hear(&mut Decoder::new(side), [wire], limit);
+pub(crate) fn however_cut(end: End, wire: &[u8], limit: usize, sizes: &[usize]) -> Vec<Heard> {
+    let hear = |decoder: &mut Decoder, piece| {
+        let inflater = &mut Inflater::default();
+        hear_inflated(decoder, [piece], limit, end.deflates.then_some(inflater))
+    };
+    let whole = hear(&mut Decoder::new(end.side), wire);
     for sizes in [sizes, &[1]] {
-        let mut decoder = Decoder::new(side);
+        let mut decoder = Decoder::new(end.side);
         let mut heard = Vec::new();
         for piece in pieces(wire, sizes) {
-            heard.extend(hear(&mut decoder, [piece], limit));
+            heard.extend(hear(&mut decoder, piece));
             let most = BOX_BYTES_MAX + limit + HEADER_BYTES_MAX + CONTROL_BYTES_MAX;
             let held = decoder.held_bytes();
             assert!(held <= most, "{held} bytes held, the limit is {limit}");
@@ -137,12 +151,26 @@ pub(crate) fn hear<'p>(
     pieces: impl IntoIterator<Item = &'p [u8]>,
     limit: usize,
 ) -> Vec<Heard> {
+    hear_inflated(decoder, pieces, limit, None)
+}
+
+/// The same where compressed messages were agreed on, if there is something that inflates them.
+pub(crate) fn hear_inflated<'p>(
+    decoder: &mut Decoder,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+    limit: usize,
+    mut inflater: Option<&mut Inflater>,
+) -> Vec<Heard> {
     let mut heard = Vec::new();
     for piece in pieces {
         let mut piece = piece.to_vec();
         let mut input = Input::new(&mut piece);
         loop {
-            match decoder.next(&mut input, limit) {
+            let next = match &mut inflater {
+                Some(inflater) => decoder.next_inflated(&mut input, limit, inflater),
+                None => decoder.next(&mut input, limit),
+            };
+            match next {
                 Ok(Some(message)) => heard.push(Heard::from(message)),
                 Ok(None) => break,
                 Err(violation) => heard.push(Heard::Refused(violation)),

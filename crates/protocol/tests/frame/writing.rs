@@ -51,7 +51,7 @@ fn a_violation_says_the_value_and_the_limit() {
         [Heard::Refused(violation)] => assert_eq!(violation.to_string(), expected),
         other => panic!("{other:?}"),
     };
-    check(&frame(0xC1, ""), "reserved bits 100 are set, no extension was agreed on");
+    check(&frame(0xC1, ""), "reserved bits 100 are set, nothing that was agreed on asks for them");
     check(&frame(0x83, ""), "opcode 0x3 is reserved");
     check(&hex("81 00"), "frame is not masked, a client must mask");
     check(&frame(0x09, ""), "ping frame is a fragment, it must be whole");

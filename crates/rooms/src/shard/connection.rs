@@ -55,6 +55,8 @@ pub(crate) struct Connection {
     pub(crate) ping_s: u8,
     /// Wants to hear who types.
     pub(crate) wants_typing: bool,
+    /// Takes and sends compressed messages.
+    pub(crate) deflates: bool,
 }
 
 /// What a connection may do.
@@ -168,6 +170,7 @@ impl Connection {
     pub(crate) fn new(
         generation: u32,
         bearer: Option<Box<str>>,
+        deflates: bool,
         now: Tick,
         hello_by: Tick,
     ) -> Connection {
@@ -195,6 +198,7 @@ impl Connection {
             unreadable: 0,
             ping_s: 0,
             wants_typing: true,
+            deflates,
         }
     }
 

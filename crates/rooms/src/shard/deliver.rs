@@ -131,7 +131,7 @@ impl Shard {
             self.links.events(&mut connection.out, serial, slab, other, 1);
             self.links.events(&mut connection.out, serial, slab, one, 1);
         } else {
-            self.links.events(&mut connection.out, serial, slab, range, events);
+            self.queue_events(place, serial, slab, range, events);
         }
         if corks {
             self.cork(place);

@@ -11,6 +11,7 @@ mod authorise;
 mod close;
 mod commands;
 mod connection;
+mod deflate;
 mod deliver;
 #[cfg(feature = "conformance")]
 mod echo;
@@ -20,6 +21,7 @@ mod hello;
 mod inbox;
 mod outbound;
 mod plan;
+mod pressure;
 mod reading;
 mod receive;
 mod replay;
@@ -32,7 +34,8 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use slab::Slab as Places;
 use smallvec::SmallVec;
-use tertulia_protocol::{Epoch, RoomId, Seq, UserId, frame};
+use tertulia_protocol::frame::{Deflater, Inflater};
+use tertulia_protocol::{Epoch, RoomId, Seq, UserId};
 use tertulia_store::RoomNo;
 
 use crate::counters::{Counters, Verb};
@@ -47,6 +50,7 @@ use connection::{Connection, State};
 use heirs::Heir;
 pub use inbox::{Ack, Inbox, Input, Signal};
 use outbound::Links;
+use pressure::Pressure;
 use wheel::{TICK, Tick, Wheel, ticks};
 
 /// What is corked waits no longer for more: about as long as a commit takes.
@@ -133,6 +137,9 @@ pub struct Shard {
     rooms_by_no: HashMap<RoomNo, u32>,
     users: HashMap<UserId, SmallVec<[u32; 2]>>,
     links: Links,
+    inflater: Inflater,
+    deflater: Deflater,
+    pressure: Pressure,
     /// Connections that wait until another one is gone, and who then takes over from them.
     heirs: HashMap<Address, Option<Heir>>,
     /// Connections with something to write that the socket may take.
@@ -173,6 +180,9 @@ impl Shard {
             rooms_by_no: HashMap::new(),
             users: HashMap::new(),
             links: Links::new(),
+            inflater: Inflater::default(),
+            deflater: Deflater::default(),
+            pressure: Pressure::new(now_ns),
             heirs: HashMap::new(),
             dirty: Vec::new(),
             corked: Vec::new(),
@@ -188,11 +198,12 @@ impl Shard {
         }
     }
 
-    /// A connection whose upgrade is done. `bearer` is the token that the upgrade carried.
-    pub fn open(&mut self, bearer: Option<Box<str>>) -> Address {
+    /// A connection whose upgrade is done. `bearer` is the token that the upgrade carried, `deflates` says
+    /// whether permessage-deflate was agreed on, without context.
+    pub fn open(&mut self, bearer: Option<Box<str>>, deflates: bool) -> Address {
         self.generation = self.generation.wrapping_add(1);
         let hello_by = self.tick.saturating_add(ticks(self.limits.hello_s));
-        let connection = Connection::new(self.generation, bearer, self.tick, hello_by);
+        let connection = Connection::new(self.generation, bearer, deflates, self.tick, hello_by);
         let place = self.connections.insert(connection) as u32;
         let due = self.wheel.enter(place, hello_by);
         self.connections[place as usize].due = due;
@@ -209,6 +220,7 @@ impl Shard {
     pub fn turn(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
         self.read_ns = now_ns;
+        self.pressure.begin(now_ns);
     }
 
     /// Deals with what other threads had for this shard.
@@ -294,6 +306,7 @@ impl Shard {
         }
         self.counters.outbound_bytes.set(self.links.bytes());
         self.counters.rooms.set(self.rooms.len() as u64);
+        self.pressure.end(ports.now_ns());
     }
 
     fn flush(&mut self, place: u32, ports: &mut impl Ports) {
@@ -358,13 +371,6 @@ impl Shard {
                 self.touch(place);
             }
         }
-    }
-
-    /// Queues one object for a connection; `write` writes its line.
-    fn reply(&mut self, place: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        let connection = &mut self.connections[place as usize];
-        self.links.reply(&mut connection.out, |out| frame::put_text_with(out, write));
-        self.touch(place);
     }
 
     /// How many connections are open.

@@ -42,6 +42,8 @@ enum Bytes {
     Own(Vec<u8>),
     Shared(Arc<[u8]>),
     Slab(Arc<Slab>),
+    /// The compressed form of all of it, one message.
+    Deflated(Arc<Slab>),
 }
 
 struct Link {
@@ -60,6 +62,7 @@ impl Link {
             Bytes::Own(bytes) => bytes,
             Bytes::Shared(bytes) => &bytes[..],
             Bytes::Slab(slab) => slab.bytes(),
+            Bytes::Deflated(slab) => slab.deflated().expect("it was made before it was queued"),
         };
         &bytes[self.at as usize..self.end as usize]
     }
@@ -210,6 +213,21 @@ impl Links {
         self.add(queue, Link { bytes, at, end, objects, load: Load::Events(serial), next: NONE });
     }
 
+    /// Queues the compressed form of a slab, which was made: one message with all its `objects`. Says how long
+    /// it is.
+    pub(crate) fn deflated(
+        &mut self,
+        queue: &mut Queue,
+        serial: u32,
+        slab: &Arc<Slab>,
+        objects: u32,
+    ) -> usize {
+        let len = slab.deflated().map_or(0, <[u8]>::len);
+        let (bytes, load) = (Bytes::Deflated(slab.clone()), Load::Events(serial));
+        self.add(queue, Link { bytes, at: 0, end: len as u32, objects, load, next: NONE });
+        len
+    }
+
     /// Queues a signal.
     pub(crate) fn signal(&mut self, queue: &mut Queue, frame: &Arc<[u8]>) {
         let end = frame.len() as u32;
@@ -291,8 +309,10 @@ impl Links {
                 queue.bytes -= dropped;
                 self.bytes -= u64::from(dropped);
                 if begun > link.at {
-                    queue.objects -= link.objects.saturating_sub(1);
-                    link.objects = link.objects.min(1);
+                    if let Bytes::Slab(_) = link.bytes {
+                        queue.objects -= link.objects.saturating_sub(1);
+                        link.objects = link.objects.min(1);
+                    }
                     link.end = begun;
                     before = place;
                 } else {
@@ -345,13 +365,15 @@ impl Links {
 fn begun_frame_end(link: &Link) -> u32 {
     match &link.bytes {
         Bytes::Slab(slab) => slab.frame_end(link.at).min(link.end),
-        Bytes::Shared(_) | Bytes::Own(_) if link.at > 0 => link.end,
-        Bytes::Shared(_) | Bytes::Own(_) => link.at,
+        Bytes::Shared(_) | Bytes::Own(_) | Bytes::Deflated(_) if link.at > 0 => link.end,
+        Bytes::Shared(_) | Bytes::Own(_) | Bytes::Deflated(_) => link.at,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tertulia_protocol::frame::Deflater;
+
     use super::*;
     use crate::slab::{Gauge, SlabBuilder};
 
@@ -417,6 +439,23 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_slab_goes_whole_or_not_at_all() {
+        let (mut links, mut queue) = (Links::new(), Queue::default());
+        let events = slab(&["one one one one one", "one one one one one"]);
+        let bytes = events.deflate(&mut Deflater::default()).unwrap().len();
+        assert!(bytes < events.bytes().len());
+        links.deflated(&mut queue, 7, &events, 2);
+        links.deflated(&mut queue, 7, &events, 2);
+        assert_eq!((queue.bytes(), queue.objects()), (2 * bytes, 4));
+        taken(&mut links, &mut queue, 3);
+        links.drop_load(&mut queue, Load::Events(7));
+        assert_eq!((queue.bytes(), queue.objects()), (bytes - 3, 2));
+        taken(&mut links, &mut queue, 99);
+        assert!(queue.is_empty());
+        assert_eq!((queue.objects(), links.bytes(), Arc::strong_count(&events)), (0, 0, 1));
+    }
+
+    #[test]
     fn a_reader_who_is_never_quite_done_does_not_keep_what_it_was_told() {
         let (mut links, mut queue) = (Links::new(), Queue::default());
         for _ in 0..100 {
@@ -427,7 +466,7 @@ mod tests {
         }
         let kept = links.links.iter().flatten().map(|link| match &link.bytes {
             Bytes::Own(bytes) => bytes.len(),
-            Bytes::Shared(_) | Bytes::Slab(_) => 0,
+            Bytes::Shared(_) | Bytes::Slab(_) | Bytes::Deflated(_) => 0,
         });
         assert!(kept.sum::<usize>() < 2 * REPLY_BUFFER_BYTES);
     }

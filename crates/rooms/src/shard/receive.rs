@@ -5,7 +5,7 @@
 
 use tertulia_protocol::Close;
 use tertulia_protocol::command;
-use tertulia_protocol::frame::{Decoder, Input as Bytes, Message, Side, Violation};
+use tertulia_protocol::frame::{Decoder, Inflater, Input as Bytes, Message, Side, Violation};
 use tertulia_protocol::limits::{
     HELLO_BYTES_MAX, OBJECTS_PER_MESSAGE_MAX, UNREADABLE_MESSAGES_MAX,
 };
@@ -63,29 +63,53 @@ impl Shard {
     pub(super) fn take_in(&mut self, from: Address, bytes: &mut [u8], ports: &mut impl Ports) {
         let place = from.place as usize;
         let fresh = Decoder::new(Side::Server);
+        // Both are lent out while a message is dealt with, which may be read from either.
         let mut decoder = std::mem::replace(&mut self.connections[place].decoder, fresh);
+        let mut inflater = std::mem::take(&mut self.inflater);
+        if self.decode(from, bytes, &mut decoder, &mut inflater, ports) {
+            self.connections[place].decoder = decoder;
+        }
+        self.inflater = inflater;
+    }
+
+    /// Deals with one message after the other, until one has to wait. False if the connection is to say no
+    /// more.
+    fn decode(
+        &mut self,
+        from: Address,
+        bytes: &mut [u8],
+        decoder: &mut Decoder,
+        inflater: &mut Inflater,
+        ports: &mut impl Ports,
+    ) -> bool {
+        let place = from.place as usize;
+        let deflates = self.connections[place].deflates;
         let mut input = Bytes::new(bytes);
         loop {
             let bytes_max = match self.connections[place].state {
                 State::Greeting(_) => STRANGER_BYTES_MAX,
                 State::Live => self.limits.frame_bytes,
-                State::Closing(..) => return,
+                State::Closing(..) => return false,
             };
-            match decoder.next(&mut input, bytes_max) {
-                Ok(None) => break,
+            let next = if deflates {
+                decoder.next_inflated(&mut input, bytes_max, inflater)
+            } else {
+                decoder.next(&mut input, bytes_max)
+            };
+            match next {
+                Ok(None) => return true,
                 Ok(Some(message)) => self.message(from.place, message, ports),
                 Err(violation) => self.violated(from.place, &violation),
             }
             // The message may have ended its connection, or may have to wait.
             if !self.is_current(from) {
-                return;
+                return false;
             }
             if let Some(parked) = &mut self.connections[place].parked {
                 parked.input.extend_from_slice(input.rest());
-                break;
+                return true;
             }
         }
-        self.connections[place].decoder = decoder;
     }
 
     fn violated(&mut self, place: u32, violation: &Violation) {

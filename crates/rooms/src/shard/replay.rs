@@ -54,7 +54,7 @@ impl Shard {
             if upto >= stop {
                 behind.page = None;
             }
-            self.links.events(&mut connection.out, serial, &page, range, events);
+            self.queue_events(place, serial, &page, range, events);
             self.touch(place);
             return true;
         }

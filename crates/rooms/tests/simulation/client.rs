@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tertulia_protocol::command::{CommandId, Position};
 use tertulia_protocol::follow::{Follow, Say};
-use tertulia_protocol::frame::{Decoder, Opcode, Side, put_masked};
+use tertulia_protocol::frame::{Decoder, Inflater, Opcode, Side, put_masked};
 use tertulia_protocol::{Epoch, Role, Seq};
 
 use crate::outbox::{Message, Outbox};
@@ -52,6 +52,8 @@ pub(crate) struct Place {
 pub(crate) struct Line {
     pub(crate) socket: SocketId,
     pub(crate) decoder: Decoder,
+    /// Compressed messages were agreed on.
+    pub(crate) inflater: Option<Inflater>,
     pub(crate) asked: BTreeMap<CommandId, Asked>,
     pub(crate) streams: BTreeMap<String, Stream>,
     last_id: CommandId,
@@ -136,6 +138,7 @@ impl Client {
     pub(crate) fn hello(
         &mut self,
         socket: SocketId,
+        deflates: bool,
         with_token: Option<&str>,
         random: &mut Random,
         now_ms: u64,
@@ -169,6 +172,7 @@ impl Client {
         self.line = Some(Line {
             socket,
             decoder: Decoder::new(Side::Client),
+            inflater: deflates.then(Inflater::default),
             asked: BTreeMap::from([(1, Asked::Hello(rooms))]),
             streams: BTreeMap::new(),
             last_id: 1,

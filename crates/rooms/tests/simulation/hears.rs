@@ -6,6 +6,7 @@ use tertulia_protocol::command::{CommandId, Position};
 use tertulia_protocol::follow::Continuity;
 use tertulia_protocol::frame::{Decoder, Input, Message, Side};
 use tertulia_protocol::heard::{self, Answer, Event, Heard, Refused};
+use tertulia_protocol::limits::SERVER_MESSAGE_BYTES_MAX;
 use tertulia_protocol::reply::Attached;
 use tertulia_protocol::{Close, Epoch, Role, Seq};
 
@@ -49,8 +50,15 @@ impl Client {
         }
         let mut input = Input::new(&mut bytes);
         let mut decoder = std::mem::replace(&mut line.decoder, Decoder::new(Side::Client));
+        let mut inflater = line.inflater.take();
         loop {
-            match decoder.next(&mut input, usize::MAX) {
+            let next = match &mut inflater {
+                Some(inflater) => {
+                    decoder.next_inflated(&mut input, SERVER_MESSAGE_BYTES_MAX, inflater)
+                }
+                None => decoder.next(&mut input, SERVER_MESSAGE_BYTES_MAX),
+            };
+            match next {
                 Ok(None) => break,
                 Ok(Some(Message::Text(text))) => {
                     let text = text.to_owned();
@@ -76,6 +84,7 @@ impl Client {
             }
         }
         line.decoder = decoder;
+        line.inflater = inflater;
         self.line = Some(line);
     }
 

@@ -162,7 +162,8 @@ pub(crate) fn leave(world: &mut World) {
         world.model.fault(|| "someone is still known".to_owned());
     }
     let (rooms, tail_bytes) = world.server.hub.size();
-    let (known, slab_bytes) = (world.model.now.len(), world.server.hub.gauge().bytes());
+    let (known, gauge) = (world.model.now.len(), world.server.hub.gauge());
+    let slab_bytes = gauge.bytes() - gauge.deflated_bytes();
     if rooms > known {
         world.model.fault(|| format!("the hub keeps {rooms} rooms, there are {known}"));
     }

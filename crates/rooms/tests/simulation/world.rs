@@ -143,11 +143,13 @@ impl World {
         let in_upgrade = self.random.chance(300);
         let bearer = in_upgrade.then(|| Box::from(token.as_str()));
         self.server.shards[shard].turn(self.outside.moment.now_ns);
-        let address = self.server.shards[shard].open(bearer);
+        // Half of all connections, and no chance is spent on it.
+        let deflates = (client + shard).is_multiple_of(2);
+        let address = self.server.shards[shard].open(bearer, deflates);
         let whose = (client, device.session.clone());
         let socket = self.outside.sockets.open(shard, address, space, whose);
         let with_token = (!in_upgrade).then_some(token.as_str());
-        device.hello(socket, with_token, &mut self.random, now_ms);
+        device.hello(socket, deflates, with_token, &mut self.random, now_ms);
         for (room, _) in &device.grants {
             self.model.may_be_granted(&device.user, room);
         }

@@ -102,8 +102,8 @@ impl Config {
         same! {
             frame_bytes body_bytes rooms_per_connection inflight dedup_s page page_max jump jump_max
             log_limit log_limit_max send_per_second send_burst command_per_second command_burst
-            outbound_bytes outbound_objects cork_listeners replay_bytes slab_bytes tail_events tail_room_bytes
-            tail_bytes slow_close_s hello_s ping_s connections_per_user connections_per_shard
+            outbound_bytes outbound_objects cork_listeners deflate_from_bytes replay_bytes slab_bytes
+            tail_events tail_room_bytes tail_bytes slow_close_s hello_s ping_s connections_per_user connections_per_shard
             commit_queue commit_batch shard_queue lookup_queue active_rooms membership_ttl_s
             membership_entries rooms_per_user typing_every_ms typing_ttl_ms head_check_ms
         }

@@ -34,6 +34,8 @@ sections! {
             "Threads that read the database; a disk seldom serves more at once.";
         dev: bool = false, "switch", Form(SWITCH),
             "Sign-in without an application, for development; on loopback it is there anyway.";
+        deflate: bool = true, "switch", Form(SWITCH),
+            "Clients that offer permessage-deflate get what is long compressed, once for all who hear a room and while there is processor time for it.";
         drain_seconds: u64 = 20, "s", Range(0, 3_600),
             "Connections are handed over so slowly that another server can take them; below the 30 s after which most supervisors kill.";
         log_format: LogFormat = "auto", "word", Words(&["auto", "text", "json"]),
@@ -105,6 +107,8 @@ sections! {
             "Objects that may wait for one connection; bounds the bookkeeping where they are small.";
         cork_listeners: usize = 16, "listeners", Range(1, 1_000_000),
             "From so many listeners of a room in a shard its events wait, a millisecond at most, for those of a commit that is under way; each is saved a write, and of fewer it saves little.";
+        deflate_from_bytes: usize = 512, "bytes", Range(64, 1_048_576),
+            "From so many bytes, replies and the events of a room go compressed to clients that offered it; what is shorter takes a packet in either form.";
         replay_bytes: usize = 65_536, "bytes", Range(1, 1_048_576),
             "Replay that waits for one connection at a time; it goes on as the socket drains.";
         slab_bytes: usize = 134_217_728, "bytes", Range(65_536, 1_099_511_627_776),

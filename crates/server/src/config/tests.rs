@@ -87,6 +87,7 @@ fn without_settings_everything_has_its_default() {
         outbound_bytes: 256 << 10,
         outbound_objects: 4_096,
         cork_listeners: 16,
+        deflate_from_bytes: 512,
         replay_bytes: 64 << 10,
         slab_bytes: 128 << 20,
         tail_events: 512,

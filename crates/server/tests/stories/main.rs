@@ -6,6 +6,7 @@
 mod answers;
 mod cleaning;
 mod counts;
+mod deflate;
 mod disks;
 mod drains;
 mod frames;
