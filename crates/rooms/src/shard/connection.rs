@@ -7,6 +7,7 @@ use tertulia_protocol::command::{CommandId, Said};
 use tertulia_protocol::frame::{Decoder, Side};
 use tertulia_protocol::{Close, Code, Role, RoomId, Seq, UserId};
 
+use super::cork::Corked;
 use super::hand::Hand;
 use super::outbound::Queue;
 use super::wheel::Tick;
@@ -23,8 +24,8 @@ pub(crate) struct Connection {
     pub(crate) out: Queue,
     /// Already in the list of those to flush.
     pub(crate) dirty: bool,
-    /// Already in the list of those that may wait.
-    pub(crate) corked: bool,
+    /// Already in a line of those that may wait.
+    pub(crate) corked: Corked,
     /// The socket takes no more for now.
     pub(crate) blocked: bool,
     /// Since when nothing drained.
@@ -180,7 +181,7 @@ impl Connection {
             decoder: Decoder::new(Side::Server),
             out: Queue::default(),
             dirty: false,
-            corked: false,
+            corked: Corked::No,
             blocked: false,
             blocked_since: now,
             attachments: SmallVec::new(),

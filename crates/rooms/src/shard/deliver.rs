@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tertulia_protocol::{Code, Seq};
 
 use super::connection::{Behind, Then, Waits};
+use super::cork::Corked;
 use super::inbox::Signal;
 use super::outbound::Load;
 use super::{Listener, Ports, Shard};
@@ -64,12 +65,13 @@ impl Shard {
         let range = slab.range(position, slab.last());
         let events = (slab.last() - position) as u32;
         let listeners = entry.live.len();
+        let corks = listeners >= self.limits.cork_listeners;
         // It saves each of them a write, and writes are most of what a message costs.
-        let corks = listeners >= self.limits.cork_listeners && range.len() <= CORKED_BYTES_MAX;
+        let cork = corks.then(|| (Corked::of(listeners), range.len() <= CORKED_BYTES_MAX));
         // Backwards: a listener that lags leaves the list, and the last one takes its slot.
         for slot in (0..listeners).rev() {
             let listener = self.rooms[room as usize].live[slot];
-            queued += u64::from(self.deliver(listener, slab, range.clone(), events, corks, ports));
+            queued += u64::from(self.deliver(listener, slab, range.clone(), events, cork, ports));
             if self.rooms.get(room as usize).is_none() {
                 break;
             }
@@ -106,7 +108,7 @@ impl Shard {
         slab: &Arc<Slab>,
         range: Range<u32>,
         events: u32,
-        corks: bool,
+        cork: Option<(Corked, bool)>,
         ports: &mut impl Ports,
     ) -> u32 {
         if self.is_over(place, range.len(), events) {
@@ -133,10 +135,9 @@ impl Shard {
         } else {
             self.queue_events(place, serial, slab, range, events);
         }
-        if corks {
-            self.cork(place);
-        } else {
-            self.touch(place);
+        match cork {
+            Some((which, waits)) => self.cork(place, which, waits),
+            None => self.touch(place),
         }
         events
     }

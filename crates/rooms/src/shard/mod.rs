@@ -11,6 +11,7 @@ mod authorise;
 mod close;
 mod commands;
 mod connection;
+mod cork;
 mod deflate;
 mod deliver;
 #[cfg(feature = "conformance")]
@@ -47,14 +48,12 @@ use crate::lookup::Lookup;
 use crate::membership::Membership;
 use crate::people::People;
 use connection::{Connection, State};
+use cork::Cork;
 use heirs::Heir;
 pub use inbox::{Ack, Inbox, Input, Signal};
 use outbound::Links;
 use pressure::Pressure;
 use wheel::{TICK, Tick, Wheel, ticks};
-
-/// What is corked waits no longer for more: about as long as a commit takes.
-const CORKED_NS_MAX: u64 = 1_000_000;
 
 /// What a shard needs of the world.
 pub trait Ports {
@@ -145,9 +144,7 @@ pub struct Shard {
     /// Connections with something to write that the socket may take.
     dirty: Vec<u32>,
     /// Those with something to write that may wait for more of its kind.
-    corked: Vec<u32>,
-    /// They wait no longer than that.
-    corked_until_ns: u64,
+    cork: Cork,
     /// A commit is under way behind the last one that was heard of, or with drafts of this turn.
     news_follow: bool,
     wheel: Wheel,
@@ -185,8 +182,7 @@ impl Shard {
             pressure: Pressure::new(now_ns),
             heirs: HashMap::new(),
             dirty: Vec::new(),
-            corked: Vec::new(),
-            corked_until_ns: 0,
+            cork: Cork::default(),
             news_follow: false,
             wheel: Wheel::new(tick),
             tick,
@@ -279,7 +275,7 @@ impl Shard {
     /// When time has to pass again.
     pub fn wake_at_ns(&self) -> u64 {
         let tick_ns = u64::from(self.tick + 1) * TICK.as_nanos() as u64;
-        if self.corked.is_empty() { tick_ns } else { tick_ns.min(self.corked_until_ns) }
+        self.cork.until_ns().map_or(tick_ns, |until_ns| tick_ns.min(until_ns))
     }
 
     /// The connection's socket takes bytes again.
@@ -292,9 +288,7 @@ impl Shard {
 
     /// Writes what has come together in this turn: one write a connection, if the socket takes it.
     pub fn flush_all(&mut self, ports: &mut impl Ports) {
-        if !self.news_follow || self.now_ns >= self.corked_until_ns {
-            self.uncork();
-        }
+        self.uncork();
         // Flushing may queue more for the same connection, so the list is taken until it stays empty.
         while !self.dirty.is_empty() {
             for place in std::mem::take(&mut self.dirty) {
@@ -349,27 +343,6 @@ impl Shard {
         let connection = &mut self.connections[place as usize];
         if !connection.blocked && !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(place);
-        }
-    }
-
-    /// Marks a connection that has something to write, and more of it soon: one write is to take both.
-    fn cork(&mut self, place: u32) {
-        if self.corked.is_empty() {
-            self.corked_until_ns = self.now_ns + CORKED_NS_MAX;
-        }
-        let connection = &mut self.connections[place as usize];
-        if !std::mem::replace(&mut connection.corked, true) {
-            self.corked.push(place);
-        }
-    }
-
-    /// Nobody waits any longer.
-    fn uncork(&mut self) {
-        for place in std::mem::take(&mut self.corked) {
-            if let Some(connection) = self.connections.get_mut(place as usize) {
-                connection.corked = false;
-                self.touch(place);
-            }
         }
     }
 
