@@ -64,6 +64,9 @@ soak: tools conformance ## Every trial in its long form, under an hour; SCALE=lo
 publish: ## Write the figures of the last soak into docs/reliability.md and README.md
 	@$(XTASK) publish
 
+publish-bench: ## Write the figures of the last bench into docs/performance.md
+	@$(XTASK) publish-bench
+
 fuzz: ## Look for bytes that break what has to hold for any, a minute each
 	@$(XTASK) fuzz $(FUZZ_SECONDS)
 
@@ -123,4 +126,4 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci
 	@touch $@
 
-.PHONY: help run dev check test load bench bench-quick soak publish fuzz gen tools fmt clippy tidy deny units doctests conformance faults web crowds clean
+.PHONY: help run dev check test load bench bench-quick soak publish publish-bench fuzz gen tools fmt clippy tidy deny units doctests conformance faults web crowds clean

@@ -9,6 +9,7 @@ mod fuzz;
 mod generate;
 mod part;
 mod peers;
+mod performance;
 mod publish;
 mod run;
 mod steps;
@@ -24,6 +25,7 @@ cargo xtask tools           install what the tests need and is missing
 cargo xtask peers           install the servers that `make bench` measures beside ours
 cargo xtask deny            judge the dependencies
 cargo xtask publish         write the figures of the last soak into the pages that show them
+cargo xtask publish-bench   write the figures of the last bench into docs/performance.md
 cargo xtask conformance [--report FILE | --keep]
                             judge the WebSocket by cases of others (or keep the verdicts)
 cargo xtask fuzz SECONDS [--report FILE]
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["gen"] => generate::write(),
         ["gen", "--check"] => generate::check(),
         ["publish"] => publish::run(),
+        ["publish-bench"] => performance::run(),
         ["tools"] => tools::run(),
         ["peers"] => peers::run(),
         ["deny"] => deny::run(),

@@ -47,7 +47,7 @@ pub(crate) fn run() -> Done {
 }
 
 /// Puts `figures` between the marks of a page.
-fn put(page: &str, figures: &str) -> Done {
+pub(crate) fn put(page: &str, figures: &str) -> Done {
     let path = root().join(page);
     let text = fs::read_to_string(&path).map_err(|error| format!("{page}: {error}"))?;
     let text =
@@ -80,7 +80,7 @@ fn circumstances(report: &Value) -> String {
 }
 
 /// `24684092 kB`, as the kernel says it, as `24 GiB`; anything else as it is.
-fn gib(memory: &str) -> String {
+pub(crate) fn gib(memory: &str) -> String {
     let kib = memory.strip_suffix(" kB").and_then(|kib| kib.parse::<f64>().ok());
     kib.map_or(memory.to_owned(), |kib| format!("{:.0} GiB", kib / f64::from(1 << 20)))
 }
@@ -155,7 +155,7 @@ fn in_short(report: &Value) -> String {
 }
 
 /// Whole numbers with marks between thousands, others with three figures.
-fn number(value: &Value) -> String {
+pub(crate) fn number(value: &Value) -> String {
     let Some(value) = value.as_f64() else { return value.to_string() };
     if value.fract() != 0.0 {
         return if value.abs() < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") };

@@ -1,5 +1,6 @@
 //! Page: what the trials found, as one HTML file with its plots in it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -9,6 +10,9 @@ const PLOT: (f64, f64) = (640.0, 220.0);
 
 /// Colours of lines, told apart by those who see few colours, too.
 const COLOURS: [&str; 4] = ["#0b6e99", "#c2410c", "#4d7c0f", "#7e22ce"];
+
+/// Lines of a plot, by name.
+type Lines = Vec<(String, Vec<(f64, f64)>)>;
 
 /// What the trials ran on.
 pub fn machine() -> Value {
@@ -57,6 +61,8 @@ pub fn draw(report: &Value) -> String {
         text(&machine["kernel"]),
     );
     _ = write!(page, "<h1>{title}</h1><p>{}</p>", escaped(&facts));
+    draw_versions(&mut page, report);
+    draw_goals(&mut page, &report["goals"]);
     let trials = || report["trials"].as_array().into_iter().flatten();
     page.push_str("<table class=all>");
     for trial in trials() {
@@ -71,6 +77,45 @@ pub fn draw(report: &Value) -> String {
     page.push_str("</table>");
     trials().for_each(|trial| draw_trial(&mut page, trial));
     page
+}
+
+/// What ran beside each other, and what else it depends on, where a report says so.
+fn draw_versions(page: &mut String, report: &Value) {
+    let Some(versions) = report["versions"].as_object() else { return };
+    let versions = versions.iter().map(|(name, version)| format!("{name}: {}", text(version)));
+    let versions: Vec<String> = versions.collect();
+    let machine = &report["machine"];
+    _ = write!(
+        page,
+        "<p>{}; congestion control {}, server on processor {}, crowd on {}</p>",
+        escaped(&versions.join("; ")),
+        escaped(text(&machine["congestion_control"])),
+        machine["processors"]["server"],
+        machine["processors"]["load"],
+    );
+}
+
+/// What was to be reached, and what was.
+fn draw_goals(page: &mut String, goals: &Value) {
+    let Some(goals) = goals.as_array().filter(|goals| !goals.is_empty()) else { return };
+    page.push_str("<table class=all><tr><th><th>what<th class=n>reach<th class=n>found<th>");
+    for goal in goals {
+        let verdict = text(&goal["verdict"]);
+        let class = match verdict {
+            "reached" => "good",
+            "told" => "",
+            _ => "bad",
+        };
+        _ = write!(
+            page,
+            "<tr><td>{}<td>{}<td class=n>{}<td class=n>{}<td class='{class}'>{verdict}",
+            escaped(text(&goal["row"])),
+            escaped(text(&goal["what"])),
+            escaped(text(&goal["reach"])),
+            number(&goal["found"]),
+        );
+    }
+    page.push_str("</table>");
 }
 
 /// Its class, and its word.
@@ -98,14 +143,13 @@ fn draw_trial(page: &mut String, trial: &Value) {
         _ = write!(page, "<p class=bad>{}</p>", escaped(text(wrong)));
     }
     draw_table(page, &trial["table"]);
-    let lines: Vec<(String, Vec<(f64, f64)>)> =
-        serde_json::from_value::<std::collections::BTreeMap<_, _>>(trial["lines"].clone())
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
-    if !lines.is_empty() {
-        draw_plot(page, &lines);
+    let mut plots = BTreeMap::<String, Lines>::new();
+    let lines = serde_json::from_value::<BTreeMap<String, Vec<(f64, f64)>>>(trial["lines"].clone());
+    for (name, points) in lines.unwrap_or_default() {
+        let (plot, line) = name.split_once(" | ").unwrap_or(("", &name));
+        plots.entry(plot.to_owned()).or_default().push((line.to_owned(), points));
     }
+    plots.iter().for_each(|(plot, lines)| draw_plot(page, plot, lines));
     page.push_str("</section>");
 }
 
@@ -124,7 +168,11 @@ fn draw_table(page: &mut String, table: &Value) {
     page.push_str("</table></div>");
 }
 
-fn draw_plot(page: &mut String, lines: &[(String, Vec<(f64, f64)>)]) {
+/// A plot with a title of its own is one whose lines are named `title | line`.
+fn draw_plot(page: &mut String, title: &str, lines: &Lines) {
+    if !title.is_empty() {
+        _ = write!(page, "<h3>{}</h3>", escaped(title));
+    }
     let points = || lines.iter().flat_map(|(_, points)| points);
     let most = |value: fn(&(f64, f64)) -> f64| points().map(value).fold(1e-9, f64::max);
     let (x_max, y_max) = (most(|point| point.0), most(|point| point.1));
@@ -172,7 +220,7 @@ fn escaped(text: &str) -> String {
 const HEAD: &str = "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'><style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;color:#1c1917;background:#fff}
 h2{margin:2rem 0 .3rem;font-size:1.1rem}small{font-weight:400;color:#57534e}
-table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0}th{font-weight:400;color:#57534e;padding-right:1rem}.all{margin:1rem 0}.wide{overflow-x:auto}.n{text-align:right;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse}td{padding:.1rem 1rem .1rem 0}h3{font-weight:400;font-size:1rem;margin:1rem 0 .3rem}th{font-weight:400;text-align:left;color:#57534e;padding-right:1rem}.all{margin:1rem 0}.wide{overflow-x:auto}.wide td:first-child{white-space:nowrap}td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .good{color:#4d7c0f}.bad{color:#b91c1c}.key span{margin-right:1rem}
 svg{width:100%}.axis{fill:none;stroke:#a8a29e}polyline{stroke-width:1.5}text{font-size:12px;fill:#57534e}
 @media(prefers-color-scheme:dark){body{color:#e7e5e4;background:#1c1917}small,text,th{color:#a8a29e;fill:#a8a29e}}
@@ -198,6 +246,21 @@ mod tests {
                 && page.contains("a &lt;b&gt; was lost")
         );
         assert!(page.contains("<polyline") && page.contains("a case"));
+        assert!(!page.contains("<h3>"));
+    }
+
+    #[test]
+    fn a_report_with_goals_shows_what_was_reached_beside_which_versions() {
+        let report = json!({"title": "Bench", "versions": {"Bun": "1.4"}, "goals": [
+            {"row": "dense", "what": "CPU <1>", "reach": "≤ 1.3", "found": 1.25, "verdict": "reached"},
+            {"row": "idle", "what": "KiB", "reach": "≤ 1", "found": null, "verdict": "missing"},
+        ], "trials": [{"id": "dense", "title": "one", "figures": {}, "wrongs": [], "wrongs_in_all": 0,
+            "lines": {"by members | ours": [[1.0, 1.0]], "by rooms | ours": [[1.0, 1.0]]}, "took_s": 1.0}]});
+        let page = draw(&report);
+        assert!(page.contains("Bun: 1.4") && page.contains("CPU &lt;1&gt;"));
+        assert!(page.contains("'good'>reached") && page.contains("'bad'>missing"));
+        assert_eq!(page.matches("<polyline").count(), 2);
+        assert!(page.contains("<h3>by members</h3>") && page.contains("<h3>by rooms</h3>"));
     }
 
     #[test]

@@ -12,15 +12,6 @@ use super::{Scale, median, spent};
 use crate::error::Error;
 use crate::options::Durability;
 
-/// Connections in a second of a processor's time.
-const PER_CORE_MIN: f64 = 10_000.0;
-
-/// By then a storm is over.
-const STORM_SECONDS_MAX: f64 = 3.0;
-
-/// Share of authorisations that ask no store, once everyone was there.
-const HITS_MIN: f64 = 0.99;
-
 /// How often everyone comes back.
 const RETURNS: usize = 10;
 
@@ -58,10 +49,7 @@ fn returns(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error>
     report.figure("connections in a second of a core", per_core.round());
     report.figure("authorisations", hits + misses);
     report.figure("membership hit ratio", ratio);
-    report.figure("standings read", standing);
-    report.expect(per_core >= PER_CORE_MIN, || format!("{per_core:.0} connections/s of a core"));
-    report.expect(ratio >= HITS_MIN, || format!("{ratio:.4} were hits"));
-    report.expect(standing <= misses, || format!("{standing} reads for {misses} misses"));
+    report.figure("standings read for each miss", standing / misses.max(1.0));
     Ok(())
 }
 
@@ -90,6 +78,5 @@ fn storm(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
     let seconds = median(&mut seconds);
     report.figure("storm, connections", members as f64);
     report.figure("storm, seconds", seconds);
-    report.expect(seconds <= STORM_SECONDS_MAX, || format!("a storm took {seconds:.2} s"));
     Ok(())
 }

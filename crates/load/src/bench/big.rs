@@ -4,15 +4,17 @@ use tertulia_proof::report::Report;
 
 use super::Scale;
 use super::fan_out::{Load, Pace, Turns, turn};
-use super::side::{Side, Yard};
+use super::side::{Rows, Side, Yard};
 use crate::error::Error;
 use crate::options::Durability;
+
+const MEMBERS: usize = 100;
 
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
     // A message may have 16 KiB, its quotes and braces included.
     for (name, body_bytes) in [("1 KiB", 1024), ("16 KiB", 16 * 1024)] {
         let load = Load {
-            members: 100,
+            members: MEMBERS,
             senders: 1,
             body_bytes,
             pace: Pace::Outstanding(16),
@@ -26,13 +28,24 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
             let shown = turn(yard, ours, load, report)?;
             turns.add(ours, shown);
             limit = Side::Copy { payload_bytes: shown.payload_bytes() };
+            let rows = Rows {
+                batch: shown.batch.round().max(1.0) as u64,
+                messages: 2_000,
+                a_second: 0,
+                event_bytes: shown.payload_bytes(),
+                senders: 1,
+            };
+            turns.add_store(yard.bare_store(rows)?);
             for side in [limit, Side::Bun, Side::Nats] {
                 turns.add(side, turn(yard, side, load, report)?);
             }
         }
         turns.tell(name, report);
         let cpu_us = |side: Side| turns.of(side.name(), |one| one.cpu_us);
-        report.figure(&format!("{name}: ours of the copying limit"), cpu_us(ours) / cpu_us(limit));
+        let store_us = turns.of_store(|took| took.cpu_us_per_message);
+        report.figure(&format!("{name}: bare store, µs a message"), store_us);
+        let bare_us = cpu_us(limit) + store_us / MEMBERS as f64;
+        report.figure(&format!("{name}: ours of the limit"), cpu_us(ours) / bare_us);
         report.figure(&format!("{name}: ours of Bun"), cpu_us(ours) / cpu_us(Side::Bun));
     }
     Ok(())

@@ -7,11 +7,15 @@ use tertulia_proof::report::Report;
 
 use super::herd::{Heard, Herd};
 use super::side::{Side, Yard};
-use super::{median, spent};
+use super::{drift, median, spent};
 use crate::error::Error;
+use crate::limit::store;
 
 /// Beyond this share of its processor the load side itself makes messages wait: latencies say nothing.
 const LOAD_SHARE_MAX: f64 = 0.85;
+
+/// What is told of latencies; the last one is the longest.
+pub(crate) const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 1.0];
 
 /// What is sent by whom.
 #[derive(Clone, Copy)]
@@ -39,8 +43,10 @@ pub(crate) struct Shown {
     pub(crate) per_second: f64,
     pub(crate) per_read: f64,
     pub(crate) frame_bytes: f64,
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
+    /// Latencies at [`QUANTILES`].
+    pub(crate) latency_us: [f64; QUANTILES.len()],
+    /// Messages that came twice, late or not behind the one before.
+    pub(crate) faults: u64,
     pub(crate) load_share: f64,
     /// Deliveries of a write, and messages of a commit; only ours can be asked.
     pub(crate) per_write: f64,
@@ -48,6 +54,14 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
+    pub(crate) fn p50_us(&self) -> f64 {
+        self.latency_us[0]
+    }
+
+    pub(crate) fn p99_us(&self) -> f64 {
+        self.latency_us[2]
+    }
+
     /// The payload of a frame, its header excluded.
     pub(crate) fn payload_bytes(&self) -> usize {
         let frame = self.frame_bytes.round() as usize;
@@ -87,17 +101,22 @@ pub(crate) fn turn(
         per_second: deliveries / heard.took.as_secs_f64(),
         per_read: deliveries / heard.reads.max(1) as f64,
         frame_bytes: heard.frame_bytes as f64 / deliveries,
-        p50_us: us(0.5),
-        p99_us: us(0.99),
+        latency_us: QUANTILES.map(us),
+        faults,
         load_share: heard.cpu.as_secs_f64() / heard.took.as_secs_f64(),
         per_write: deliveries / writes,
         batch: events / commits,
     })
 }
 
-/// What all turns showed, by the name of the side.
+/// What all turns showed.
 #[derive(Default)]
-pub(crate) struct Turns(BTreeMap<&'static str, Vec<Shown>>);
+pub(crate) struct Turns {
+    /// By the name of the side.
+    sides: BTreeMap<&'static str, Vec<Shown>>,
+    /// Of the bare store that ran beside them.
+    stores: Vec<store::Took>,
+}
 
 impl Turns {
     pub(crate) fn add(&mut self, side: Side, shown: Shown) {
@@ -106,18 +125,27 @@ impl Turns {
 
     /// Under another name, where a side ran in more than one way.
     pub(crate) fn add_as(&mut self, name: &'static str, shown: Shown) {
-        self.0.entry(name).or_default().push(shown);
+        self.sides.entry(name).or_default().push(shown);
+    }
+
+    pub(crate) fn add_store(&mut self, took: store::Took) {
+        self.stores.push(took);
+    }
+
+    /// The median of a figure of the bare store.
+    pub(crate) fn of_store(&self, figure: fn(&store::Took) -> f64) -> f64 {
+        median(&mut self.stores.iter().map(figure).collect::<Vec<f64>>())
     }
 
     /// The median of a figure of a side.
     pub(crate) fn of(&self, name: &str, figure: impl Fn(&Shown) -> f64) -> f64 {
-        let turns = self.0.get(name).into_iter().flatten();
+        let turns = self.sides.get(name).into_iter().flatten();
         median(&mut turns.map(figure).collect::<Vec<f64>>())
     }
 
     /// A row of the report's table for each side, behind `case`.
     pub(crate) fn tell(&self, case: &str, report: &mut Report) {
-        for name in self.0.keys() {
+        for name in self.sides.keys() {
             let of = |figure: fn(&Shown) -> f64| self.of(name, figure);
             let mut put =
                 |column, value| report.case(&format!("{case}, {name}"), "", column, value);
@@ -125,13 +153,32 @@ impl Turns {
             put("deliveries/s", of(|one| one.per_second).round());
             put("deliveries/read", of(|one| one.per_read));
             put("bytes/delivery", of(|one| one.frame_bytes));
-            put("p50 µs", of(|one| one.p50_us));
-            put("p99 µs", of(|one| one.p99_us));
+            put("p50 µs", of(Shown::p50_us));
+            put("p99 µs", of(Shown::p99_us));
+            put("p99.9 µs", of(|one| one.latency_us[3]));
+            put("longest µs", of(|one| one.latency_us[4]));
             put("load CPU", of(|one| one.load_share));
             let (per_write, batch) = (of(|one| one.per_write), of(|one| one.batch));
             if per_write.is_finite() {
                 put("deliveries/write", per_write);
                 put("messages/commit", batch);
+            }
+        }
+    }
+
+    /// How far a side's cost moved while the turns went on; see [`super::goals::DRIFT_MAX`].
+    pub(crate) fn drift(&self, side: Side) -> f64 {
+        let turns = self.sides.get(side.name()).into_iter().flatten();
+        drift(&turns.map(|one| one.cpu_us).collect::<Vec<f64>>())
+    }
+
+    /// Draws the latencies of each side, from the median to the longest.
+    pub(crate) fn draw_latencies(&self, report: &mut Report) {
+        for name in self.sides.keys() {
+            for place in 0..QUANTILES.len() {
+                let us = self.of(name, |one| one.latency_us[place]);
+                let plot = "latency in µs at p50, p90, p99, p99.9 and the longest";
+                report.point(&format!("{plot} | {name}"), place as f64, us);
             }
         }
     }

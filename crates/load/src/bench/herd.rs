@@ -6,12 +6,14 @@
 //! Never: waits for one member, keeps a message.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
 use tertulia_protocol::frame::{Decoder, Input, Message, Opcode, Side, put_masked};
 use tertulia_protocol::limits::SERVER_MESSAGE_BYTES_MAX;
 
@@ -22,6 +24,9 @@ use crate::error::Error;
 use crate::plan::arrival_ns;
 
 const READ_BYTES: usize = 256 * 1024;
+
+/// Connections from one address.
+const MEMBERS_EACH: usize = 5_000;
 
 /// Connections that are opened at the same time: below any listener's backlog.
 const CONNECTING_MAX: usize = 128;
@@ -179,7 +184,7 @@ impl Herd {
 
     fn open(&mut self, addr: SocketAddr) -> io::Result<()> {
         let who = self.members.len();
-        let mut stream = TcpStream::connect(addr)?;
+        let mut stream = connect(addr, who)?;
         let token = Token(who);
         self.poll.registry().register(
             &mut stream,
@@ -440,6 +445,19 @@ impl Herd {
         }
         Ok(())
     }
+}
+
+/// Connects from one address after the other, since each has ports for some 28,000 at most.
+fn connect(addr: SocketAddr, who: usize) -> io::Result<TcpStream> {
+    let own = Ipv4Addr::new(127, 0, 0, 1 + (who / MEMBERS_EACH) as u8);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SocketAddr::from((own, 0)).into())?;
+    match socket.connect(&addr.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
 }
 
 /// Bytes of a message in one frame.

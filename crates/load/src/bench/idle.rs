@@ -13,8 +13,6 @@ use super::side::{Side, Yard};
 use crate::error::Error;
 use crate::options::Durability;
 
-const KIB_MAX: f64 = 1.0;
-
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
     let (few, many, rest_s) = if scale.quick { (1_000, 5_000, 3) } else { (2_000, 18_000, 30) };
     for side in [Side::Tertulia(Durability::Fsync), Side::Copy { payload_bytes: 190 }, Side::Bun] {
@@ -31,7 +29,9 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
             herd.send(Pace::Outstanding(1), Duration::from_millis(1))?;
             herd.idle(Duration::from_secs(rest_s))?;
             looks.push((members as f64, fresh as f64, memory() as f64));
-            report.point(side.name(), members as f64, fresh as f64 / (1 << 20) as f64);
+            let plot = "MiB resident, by connections";
+            let name = format!("{plot} | {}", side.name());
+            report.point(&name, members as f64, fresh as f64 / (1 << 20) as f64);
         }
         let slope = |of: fn(&(f64, f64, f64)) -> f64| {
             (of(&looks[1]) - of(&looks[0])) / (many - few) as f64 / 1024.0
@@ -42,9 +42,6 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
         if side == Side::Tertulia(Durability::Fsync) {
             report.figure("KiB a connection", fresh);
             report.figure("KiB a connection, after a message", after);
-            for (what, kib) in [("idle", fresh), ("after a message", after)] {
-                report.expect(kib <= KIB_MAX, || format!("{what}: {kib:.2} KiB a connection"));
-            }
         }
     }
     Ok(())

@@ -10,8 +10,6 @@ use super::side::{ROOM, Side, Yard};
 use crate::error::Error;
 use crate::options::Durability;
 
-const P99_MAX: Duration = Duration::from_millis(5);
-
 const PAGES: usize = 1_000;
 
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
@@ -36,7 +34,6 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
         let (p50, p99) = (took[PAGES / 2], took[PAGES * 99 / 100]);
         report.figure(&format!("{name}, p50 ms"), p50.as_secs_f64() * 1e3);
         report.figure(&format!("{name}, p99 ms"), p99.as_secs_f64() * 1e3);
-        report.expect(p99 <= P99_MAX, || format!("{name}: p99 {p99:?}, a new connection each"));
     }
     report.figure("messages", herd.sent() as f64);
     Ok(())

@@ -5,7 +5,7 @@ use tertulia_proof::report::Report;
 
 use super::herd::Herd;
 use super::side::{Rows, Side, Yard};
-use super::{Scale, median};
+use super::{Scale, drift, median, steady};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -15,55 +15,80 @@ const IN_FLIGHT: usize = 16;
 /// What a message of 64 bytes is as an event.
 const EVENT_BYTES: usize = 175;
 
-/// Acked sends, of what the bare store writes.
-const OF_BARE_MIN: f64 = 0.6;
-
-/// The p50 of acks, in bare commits of the same size.
-const COMMITS_MAX: f64 = 2.0;
+/// What a turn showed.
+#[derive(Clone, Copy)]
+struct Turn {
+    acked_a_second: f64,
+    batch: f64,
+    ack_us: f64,
+    bare_a_second: f64,
+    bare_commit_us: f64,
+    /// With nothing else on the way.
+    alone_us: f64,
+    sync_us: f64,
+}
 
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
-    let (mut rates, mut bares, mut waits, mut batches) = (vec![], vec![], vec![], vec![]);
-    let (mut acks_us, mut commits_us) = (vec![], vec![]);
-    for round in 0..scale.turns {
-        eprintln!("  turn {} of {}", round + 1, scale.turns);
-        let running = yard.start(Side::Tertulia(Durability::Fsync), MEMBERS)?;
-        let dialect = running.dialect.clone().deaf();
-        let mut herd = Herd::gather(running.addr, dialect, MEMBERS, MEMBERS, 64)?;
-        herd.keep_in_flight(IN_FLIGHT, scale.time / 5)?;
-        let server = running.server.as_ref().expect("ours");
-        let count = || {
-            let counts = ["tertulia_events_total", "tertulia_commits_total"];
-            counts.map(|series| server.metric(series))
-        };
-        let [events, commits] = count();
-        let heard = herd.keep_in_flight(IN_FLIGHT, scale.time)?;
-        let [events, commits] = [count()[0] - events, count()[1] - commits];
-        report.expect(heard.refused == 0, || format!("{} were refused", heard.refused));
-        let batch = (events / commits.max(1)).max(1);
-        let bare = yard.bare_store(Rows {
-            batch,
-            messages: 60_000,
-            a_second: 0,
-            event_bytes: EVENT_BYTES,
-            senders: MEMBERS,
-        })?;
-        rates.push(heard.acks as f64 / heard.took.as_secs_f64());
-        bares.push(bare.messages as f64 / bare.seconds);
-        acks_us.push(heard.ack.value_at_quantile(0.5) as f64 / 1e3);
-        commits_us.push(bare.commit_p50_us);
-        waits.push(rates[round] / bares[round]);
-        batches.push(batch as f64);
-    }
-    let of_bare = median(&mut waits);
-    let commits = median(&mut acks_us) / median(&mut commits_us);
-    report.figure("acked/s", median(&mut rates).round());
-    report.figure("bare store, messages/s", median(&mut bares).round());
-    report.figure("of the bare store", of_bare);
-    report.figure("messages/commit", median(&mut batches));
-    report.figure("ack p50, µs", median(&mut acks_us));
-    report.figure("bare commit p50, µs", median(&mut commits_us));
-    report.figure("ack p50, in bare commits", commits);
-    report.expect(of_bare >= OF_BARE_MIN, || format!("{of_bare:.2} of the bare store"));
-    report.expect(commits <= COMMITS_MAX, || format!("ack p50 takes {commits:.2} bare commits"));
+    let bare_drift = |turns: &Vec<Turn>| {
+        drift(&turns.iter().map(|turn| turn.bare_a_second).collect::<Vec<f64>>())
+    };
+    let turns = steady(bare_drift, || {
+        let turns = (0..scale.turns).map(|round| {
+            eprintln!("  turn {} of {}", round + 1, scale.turns);
+            turn(yard, scale, report)
+        });
+        turns.collect::<Result<Vec<Turn>, Error>>()
+    })?;
+    let of = |figure: fn(&Turn) -> f64| median(&mut turns.iter().map(figure).collect::<Vec<f64>>());
+    report.figure("acked/s", of(|turn| turn.acked_a_second).round());
+    report.figure("bare store, messages/s", of(|turn| turn.bare_a_second).round());
+    report.figure("of the bare store", of(|turn| turn.acked_a_second / turn.bare_a_second));
+    report.figure("drift of the bare store", bare_drift(&turns));
+    report.figure("messages/commit", of(|turn| turn.batch));
+    let (ack_us, commit_us) = (of(|turn| turn.ack_us), of(|turn| turn.bare_commit_us));
+    report.figure("ack p50, µs", ack_us);
+    report.figure("bare commit p50, µs", commit_us);
+    report.figure("ack p50, in bare commits", ack_us / commit_us);
+    let (alone_us, sync_us) = (of(|turn| turn.alone_us), of(|turn| turn.sync_us));
+    report.figure("one at a time: ack p50, µs", alone_us);
+    report.figure("bare sync p50, µs", sync_us);
+    report.figure("one at a time: ack p50, in syncs", alone_us / sync_us);
     Ok(())
+}
+
+fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> {
+    let running = yard.start(Side::Tertulia(Durability::Fsync), MEMBERS)?;
+    let dialect = running.dialect.clone().deaf();
+    let mut herd = Herd::gather(running.addr, dialect.clone(), MEMBERS, MEMBERS, 64)?;
+    herd.keep_in_flight(IN_FLIGHT, scale.time / 5)?;
+    let server = running.server.as_ref().expect("ours");
+    let count = || {
+        let counts = ["tertulia_events_total", "tertulia_commits_total"];
+        counts.map(|series| server.metric(series))
+    };
+    let before = count();
+    let heard = herd.keep_in_flight(IN_FLIGHT, scale.time)?;
+    let after = count();
+    report.expect(heard.refused == 0, || format!("{} were refused", heard.refused));
+    let batch = ((after[0] - before[0]) / (after[1] - before[1]).max(1)).max(1);
+    drop(herd);
+    // With so many on the way an ack waits for the work on all of them. What a sync costs shows alone.
+    let alone = Herd::gather(running.addr, dialect, 1, 1, 64)?.keep_in_flight(1, scale.time)?;
+    let bare = yard.bare_store(Rows {
+        batch,
+        messages: 60_000,
+        a_second: 0,
+        event_bytes: EVENT_BYTES,
+        senders: MEMBERS,
+    })?;
+    let p50_us = |heard: &super::herd::Heard| heard.ack.value_at_quantile(0.5) as f64 / 1e3;
+    Ok(Turn {
+        acked_a_second: heard.acks as f64 / heard.took.as_secs_f64(),
+        batch: batch as f64,
+        ack_us: p50_us(&heard),
+        bare_a_second: bare.messages as f64 / bare.seconds,
+        bare_commit_us: bare.commit_p50_us,
+        alone_us: p50_us(&alone),
+        sync_us: yard.bare_sync(1_000)?.p50_us,
+    })
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tertulia_proof::issuer::now_s;
 use tertulia_proof::server::{Place, Server};
@@ -15,7 +16,7 @@ use tertulia_proof::server::{Place, Server};
 use super::dialect::Dialect;
 use super::spent::Apart;
 use crate::error::Error;
-use crate::limit::store::Took;
+use crate::limit::{store, sync};
 use crate::options::Durability;
 
 /// Who is not ready by then will not be.
@@ -23,6 +24,9 @@ const READY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A room of ours.
 pub(crate) const ROOM: &str = "bench";
+
+/// Another one.
+pub(crate) const OTHER_ROOM: &str = "other";
 
 /// Rooms that one of many others hears.
 pub(crate) const ROOMS_EACH: usize = 10;
@@ -145,6 +149,19 @@ impl Yard {
         Running::ours(server, Dialect::Tertulia { room: ROOM.to_owned(), rooms, tokens })
     }
 
+    /// Ours with two shards, and two rooms with members of each.
+    pub(crate) fn with_two_rooms(&self, members: usize, others: usize) -> (Running, Dialect) {
+        let server = self.place(Durability::Fsync).set("server.shards", 2).open();
+        let [here, there] = [(ROOM, members), (OTHER_ROOM, others)].map(|(room, members)| {
+            server.room(room, "group", &[]);
+            let token = |who| server.token_into(&format!("{room}{who}"), room);
+            let (tokens, rooms) =
+                ((0..members).map(token).collect(), vec![format!(r#"[["{room}"]]"#)]);
+            Dialect::Tertulia { room: room.to_owned(), rooms, tokens }
+        });
+        (Running::ours(server, here), there)
+    }
+
     /// Ours with so many rooms more, and members for them: each is granted ten, and hears them.
     pub(crate) fn with_rooms(&self, rooms: usize, members: usize) -> (Running, Dialect) {
         let mut running = self.tertulia(Durability::Memory, members);
@@ -173,23 +190,33 @@ impl Yard {
         self.ready(command.arg(payload_bytes.to_string()))
     }
 
-    /// What it takes to write the rows of messages and nothing else, in a fresh folder on the disk where the
-    /// servers have theirs.
-    pub(crate) fn bare_store(&self, rows: Rows) -> Result<Took, Error> {
-        let folder = tempfile::tempdir().map_err(Error::io("making a folder"))?;
-        let own = std::env::current_exe().map_err(Error::io("finding this tool"))?;
-        let mut command = self.command(&own);
-        command.args(["limit", "store", "--folder"]).arg(folder.path());
-        for (option, value) in [
+    /// What it takes to write the rows of messages and nothing else.
+    pub(crate) fn bare_store(&self, rows: Rows) -> Result<store::Took, Error> {
+        let options = [
             ("--batch", rows.batch),
             ("--messages", rows.messages),
             ("--a-second", rows.a_second),
             ("--event-bytes", rows.event_bytes as u64),
             ("--senders", rows.senders as u64),
-        ] {
-            command.args([option, &value.to_string()]);
+        ];
+        self.bare("store", &options)
+    }
+
+    /// What a write and its sync take by themselves.
+    pub(crate) fn bare_sync(&self, times: u64) -> Result<sync::Took, Error> {
+        self.bare("sync", &[("--times", times)])
+    }
+
+    /// What a limit program says, in a fresh folder on the disk where the servers have theirs.
+    fn bare<T: DeserializeOwned>(&self, limit: &str, options: &[(&str, u64)]) -> Result<T, Error> {
+        let folder = tempfile::tempdir().map_err(Error::io("making a folder"))?;
+        let own = std::env::current_exe().map_err(Error::io("finding this tool"))?;
+        let mut command = self.command(&own);
+        command.args(["limit", limit, "--folder"]).arg(folder.path());
+        for (option, value) in options {
+            command.args([option, value.to_string().as_str()]);
         }
-        let output = command.output().map_err(Error::io("starting the bare store"))?;
+        let output = command.output().map_err(Error::io("starting a limit program"))?;
         serde_json::from_slice(&output.stdout).map_err(|_| Error::Peer {
             what: format!("{command:?}"),
             why: String::from_utf8_lossy(&output.stderr).into_owned(),

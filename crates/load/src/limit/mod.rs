@@ -1,11 +1,12 @@
 //! Limits: programs that do one part of the work and nothing else, so that a server's figure has something to
 //! stand beside.
 //!
-//! [`relay`] only copies bytes from socket to sockets, [`store`] only writes rows. No server can be faster in
+//! [`relay`] only copies bytes from socket to sockets, [`store`] only writes rows, [`sync`] only syncs. No server can be faster in
 //! that part on this machine.
 
 pub(crate) mod relay;
 pub(crate) mod store;
+pub(crate) mod sync;
 
 use clap::Subcommand;
 
@@ -18,6 +19,8 @@ pub(crate) enum Limit {
     Relay(relay::Options),
     /// Writes the rows of messages, hearing and telling nobody.
     Store(store::Options),
+    /// Writes a file and syncs it, over and over.
+    Sync(sync::Options),
 }
 
 impl Limit {
@@ -25,6 +28,7 @@ impl Limit {
         match self {
             Limit::Relay(options) => relay::run(options),
             Limit::Store(options) => store::run(options),
+            Limit::Sync(options) => sync::run(options),
         }
     }
 }

@@ -1,0 +1,69 @@
+//! Sync: bare syncs. A file grows by so many bytes and is synced, one time after the other.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::SECOND_NS;
+use crate::error::Error;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// Where the file is made.
+    #[arg(long)]
+    folder: PathBuf,
+
+    /// How often.
+    #[arg(long, default_value_t = 1_000)]
+    times: u64,
+
+    /// Bytes written before each sync: by default what a write-ahead log takes for one message.
+    #[arg(long, default_value_t = 16_480)]
+    bytes: usize,
+}
+
+/// How long a write and its sync took together.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub(crate) struct Took {
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Error> {
+    let took = write(options).map_err(Error::io("writing and syncing"))?;
+    println!("{}", serde_json::to_string(&took).expect("plain data"));
+    Ok(())
+}
+
+fn write(options: &Options) -> std::io::Result<Took> {
+    let mut file = File::create(options.folder.join("bare"))?;
+    let bytes = vec![b'x'; options.bytes];
+    let mut all =
+        Histogram::<u64>::new_with_bounds(1_000, 60 * SECOND_NS, 3).expect("bounds in order");
+    for _ in 0..options.times {
+        let from = Instant::now();
+        file.write_all(&bytes)?;
+        file.sync_data()?;
+        all.saturating_record(from.elapsed().as_nanos() as u64);
+    }
+    let us = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
+    Ok(Took { p50_us: us(0.5), p99_us: us(0.99) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_bytes_are_written_as_were_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { folder: folder.path().to_owned(), times: 5, bytes: 100 };
+        let took = write(&options).unwrap();
+        assert!(took.p50_us > 0.0 && took.p99_us >= took.p50_us, "{took:?}");
+        assert_eq!(std::fs::metadata(folder.path().join("bare")).unwrap().len(), 500);
+    }
+}
