@@ -5,6 +5,7 @@
 
 use tertulia_rooms::limits::Limits;
 
+use crate::limits::roomy;
 use crate::random::Random;
 
 /// How often what goes wrong, in a thousand.
@@ -102,53 +103,6 @@ impl Chances {
     /// Whether every shard gets all news once and in order, so that a removal is heard where it stands.
     pub(crate) fn news_are_whole(&self) -> bool {
         self.news_lost + self.news_doubled + self.news_late == 0
-    }
-}
-
-/// Limits that an operator would choose, for stories about something else.
-pub(crate) fn roomy() -> Limits {
-    Limits {
-        frame_bytes: 65_536,
-        body_bytes: 16_384,
-        rooms_per_connection: 100,
-        inflight: 64,
-        dedup_s: 604_800,
-        page: 256,
-        page_max: 1000,
-        jump: 2000,
-        jump_max: 100_000,
-        log_limit: 256,
-        log_limit_max: 1000,
-        send_per_second: 0,
-        send_burst: 0,
-        command_per_second: 0,
-        command_burst: 0,
-        outbound_bytes: 262_144,
-        outbound_objects: 4096,
-        cork_listeners: 2,
-        deflate_from_bytes: 64,
-        replay_bytes: 65_536,
-        slab_bytes: 1 << 27,
-        tail_events: 512,
-        tail_room_bytes: 262_144,
-        tail_bytes: 1 << 26,
-        slow_close_s: 10,
-        hello_s: 10,
-        ping_s: 25,
-        connections_per_user: 50,
-        connections_per_shard: 1000,
-        commit_queue: 8192,
-        commit_batch: 4096,
-        shard_queue: 4096,
-        lookup_queue: 4096,
-        active_rooms: 10_000,
-        membership_ttl_s: 300,
-        membership_entries: 100_000,
-        rooms_per_user: 100,
-        typing_every_ms: 3000,
-        typing_ttl_ms: 8000,
-        head_check_ms: 2000,
-        drain_s: 20,
     }
 }
 

@@ -10,6 +10,7 @@ mod chaos;
 mod client;
 mod fate;
 mod hears;
+mod limits;
 mod lives;
 mod model;
 mod outbox;

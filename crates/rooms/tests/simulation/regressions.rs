@@ -8,7 +8,8 @@ use tertulia_rooms::draft::{Author, Wish};
 use tertulia_rooms::limits::Limits;
 
 use crate::client::Asked;
-use crate::fate::{Chances, roomy};
+use crate::fate::Chances;
+use crate::limits::roomy;
 use crate::outside::{room_id, user_id};
 use crate::town::{Device, Town};
 

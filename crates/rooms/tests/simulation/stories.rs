@@ -3,7 +3,8 @@
 use tertulia_rooms::limits::Limits;
 
 use crate::client::Asked;
-use crate::fate::{Chances, roomy};
+use crate::fate::Chances;
+use crate::limits::roomy;
 use crate::server::SHARDS;
 use crate::town::Town;
 

@@ -6,7 +6,8 @@ use tertulia_rooms::draft::{Author, Wish};
 use tertulia_rooms::limits::Limits;
 
 use crate::client::Client;
-use crate::fate::{Chances, roomy};
+use crate::fate::Chances;
+use crate::limits::roomy;
 use crate::outside::user_id;
 use crate::socket::SocketId;
 use crate::world::World;
