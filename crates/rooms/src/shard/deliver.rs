@@ -262,7 +262,7 @@ impl Shard {
             if wanted && fits {
                 self.links.signal(&mut connection.out, &signal.frame);
                 if !std::mem::replace(&mut connection.dirty, true) {
-                    self.dirty.push(*place);
+                    self.dirty.push_back(*place);
                 }
             } else if wanted {
                 self.counters.signals_dropped.add(1);

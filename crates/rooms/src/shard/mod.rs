@@ -29,6 +29,7 @@ mod replay;
 mod session;
 mod wheel;
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -142,7 +143,7 @@ pub struct Shard {
     /// Connections that wait until another one is gone, and who then takes over from them.
     heirs: HashMap<Address, Option<Heir>>,
     /// Connections with something to write that the socket may take.
-    dirty: Vec<u32>,
+    dirty: VecDeque<u32>,
     /// Those with something to write that may wait for more of its kind.
     cork: Cork,
     /// A commit is under way behind the last one that was heard of, or with drafts of this turn.
@@ -181,7 +182,7 @@ impl Shard {
             deflater: Deflater::default(),
             pressure: Pressure::new(now_ns),
             heirs: HashMap::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             cork: Cork::default(),
             news_follow: false,
             wheel: Wheel::new(tick),
@@ -289,13 +290,12 @@ impl Shard {
     /// Writes what has come together in this turn: one write a connection, if the socket takes it.
     pub fn flush_all(&mut self, ports: &mut impl Ports) {
         self.uncork();
-        // Flushing may queue more for the same connection, so the list is taken until it stays empty.
-        while !self.dirty.is_empty() {
-            for place in std::mem::take(&mut self.dirty) {
-                if let Some(connection) = self.connections.get_mut(place as usize) {
-                    connection.dirty = false;
-                    self.flush(place, ports);
-                }
+        // Flushing may queue more for the same connection, which then stands in the list again. One by one, so
+        // that the list keeps its memory for the next turn.
+        while let Some(place) = self.dirty.pop_front() {
+            if let Some(connection) = self.connections.get_mut(place as usize) {
+                connection.dirty = false;
+                self.flush(place, ports);
             }
         }
         self.counters.outbound_bytes.set(self.links.bytes());
@@ -342,7 +342,7 @@ impl Shard {
     fn touch(&mut self, place: u32) {
         let connection = &mut self.connections[place as usize];
         if !connection.blocked && !std::mem::replace(&mut connection.dirty, true) {
-            self.dirty.push(place);
+            self.dirty.push_back(place);
         }
     }
 
