@@ -3,7 +3,7 @@
 XTASK := cargo run --quiet --locked --package xtask --
 
 # What `make test` does, in this order; each is a target of its own below.
-STEPS := tools fmt clippy tidy deny units doctests conformance faults web crowds
+STEPS := tools fmt clippy tidy deny units doctests instructions conformance faults web crowds
 
 # How long each target of `make fuzz` runs.
 FUZZ_SECONDS := 60
@@ -95,6 +95,9 @@ units: ## The tests in Rust, golden vectors and stories among them
 doctests: ## The examples in the documentation
 	cargo test --locked --workspace --doc
 
+instructions: ## What the hot paths cost, counted by valgrind; no more than was kept
+	@$(XTASK) instructions
+
 conformance: ## Others judge the WebSocket: the Autobahn cases, and none may change
 	CARGO_BUILD_BUILD_DIR=$${CARGO_BUILD_BUILD_DIR:-$(CURDIR)/target} cargo build --locked --bin tertulia \
 		--features tertulia-server/conformance --target-dir target/conformance
@@ -126,4 +129,4 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci
 	@touch $@
 
-.PHONY: help run dev check test load bench bench-quick soak publish publish-bench fuzz gen tools fmt clippy tidy deny units doctests conformance faults web crowds clean
+.PHONY: help run dev check test load bench bench-quick soak publish publish-bench fuzz gen tools fmt clippy tidy deny units doctests instructions conformance faults web crowds clean

@@ -7,6 +7,7 @@ mod conformance;
 mod deny;
 mod fuzz;
 mod generate;
+mod instructions;
 mod part;
 mod peers;
 mod performance;
@@ -28,6 +29,8 @@ cargo xtask publish         write the figures of the last soak into the pages th
 cargo xtask publish-bench   write the figures of the last bench into docs/performance.md
 cargo xtask conformance [--report FILE | --keep]
                             judge the WebSocket by cases of others (or keep the verdicts)
+cargo xtask instructions [--keep]
+                            count what the hot paths cost (or keep the counts)
 cargo xtask fuzz SECONDS [--report FILE]
                             look for bytes that break what has to hold, so long for each target
 cargo xtask fuzz --keep     keep in fuzz/corpus what was found worth it
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
         ["conformance"] => conformance::run(None),
         ["conformance", "--report", path] => conformance::run(Some(path)),
         ["conformance", "--keep"] => conformance::keep(),
+        ["instructions"] => instructions::run(),
+        ["instructions", "--keep"] => instructions::keep(),
         ["fuzz", "--keep"] => fuzz::keep(),
         ["fuzz", "--tell", path] => fuzz::tell(path),
         ["fuzz", seconds] => fuzz::run(seconds, None),

@@ -14,6 +14,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("strace -V", "strace"),            // a disk that fails
     ("python3 --version", "python3"),   // a database that another process has locked
     ("faketime --version", "faketime"), // a clock that jumps
+    ("valgrind --version", "valgrind"), // instructions
     ("ip -V", "iproute2"),              // a network that fails
     ("python3 -m ensurepip --version", "python3-venv"), // the WebSocket test suite
 ];
@@ -24,6 +25,9 @@ const NODE_MAJOR: u32 = 20;
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
 const FUZZ: &str = "0.13.2";
+
+/// Runs the benches that count instructions; a runner of another version than the library refuses to.
+const GUNGRAUN: &str = "0.20.0";
 
 /// Runs the Autobahn cases; the package of those who wrote them is for Python 2.
 const SUITE: &str = "kosoku==0.1.0";
@@ -40,10 +44,11 @@ pub(crate) fn suite(program: &str) -> PathBuf {
 
 /// Installs what is missing; every one that cannot be had is named.
 pub(crate) fn run() -> Done {
-    let mut missing: Vec<String> = [packages(), node(), nextest(), cargo_deny(), cases()]
-        .into_iter()
-        .filter_map(Result::err)
-        .collect();
+    let mut missing: Vec<String> =
+        [packages(), node(), nextest(), cargo_deny(), gungraun(), cases()]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -100,6 +105,10 @@ fn cargo_deny() -> Done {
     own("cargo-deny", DENY)
 }
 
+fn gungraun() -> Done {
+    own("gungraun-runner", GUNGRAUN)
+}
+
 /// For `make fuzz` alone: no test needs it.
 pub(crate) fn fuzz() -> Done {
     own("cargo-fuzz", FUZZ)
@@ -149,6 +158,13 @@ fn is_root() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_runner_is_as_old_as_its_library() {
+        let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+        let library = format!("name = \"gungraun\"\nversion = \"{GUNGRAUN}\"\n");
+        assert!(lock.contains(&library), "Cargo.lock has another gungraun than {GUNGRAUN}");
+    }
 
     #[test]
     fn the_first_number_of_a_node_version_is_read() {
