@@ -36,6 +36,9 @@ pub(crate) struct Audience {
 /// The world as the shard sees it: sockets that take everything, and a clock that stands still.
 pub(crate) struct Sockets {
     pub(crate) writes: usize,
+    /// Whose writes are counted apart.
+    pub(crate) watched: Option<Address>,
+    pub(crate) watched_writes: usize,
     pub(crate) drafts: Vec<Draft>,
     seed: u64,
 }
@@ -54,7 +57,13 @@ impl Audience {
         let shared = Shared { hub, cache, people: Arc::default(), limits: Arc::new(limits) };
         let mut audience = Audience {
             shard: Shard::new(0, &shared, Arc::default(), 0),
-            sockets: Sockets { writes: 0, drafts: Vec::with_capacity(1), seed: 0 },
+            sockets: Sockets {
+                writes: 0,
+                watched: None,
+                watched_writes: 0,
+                drafts: Vec::with_capacity(1),
+                seed: 0,
+            },
             seats: Vec::new(),
             view: View::of(&room),
             gauge: shared.hub.gauge().clone(),
@@ -121,8 +130,9 @@ impl Audience {
 }
 
 impl Ports for Sockets {
-    fn write(&mut self, _: Address, parts: &[IoSlice<'_>]) -> usize {
+    fn write(&mut self, to: Address, parts: &[IoSlice<'_>]) -> usize {
         self.writes += 1;
+        self.watched_writes += usize::from(self.watched == Some(to));
         parts.iter().map(|part| part.len()).sum()
     }
 
