@@ -20,7 +20,7 @@ fn a_big_room_is_served_some_at_a_time_and_whoever_asks_in_between() {
     assert!((1..LISTENERS / 2).contains(&first), "{first} were written to in the first turn");
     assert_eq!(audience.shard.wake_at_ns(), 0, "the next turn follows at once");
 
-    // Whoever came first is last in line: it for something and is answered, with all that waits for it.
+    // Whoever came first is last in line: it asks for something and is answered, with all that waits for it.
     let mut words = said(r#"{"t":"unsub","id":9,"room":"garden"}"#);
     audience.shard.received(last, &mut words, &mut audience.sockets);
     assert_eq!(audience.sockets.watched_writes, 0, "it has waited so far");
