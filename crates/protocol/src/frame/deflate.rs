@@ -30,6 +30,7 @@ const LEVEL: u32 = 2;
 pub struct Inflater {
     stream: Option<Decompress>,
     text: Vec<u8>,
+    made_bytes: u64,
 }
 
 impl Inflater {
@@ -38,13 +39,19 @@ impl Inflater {
         self.text.capacity()
     }
 
+    /// Bytes of text that it has made so far: what its work is measured by, since what comes in may be a
+    /// thousand times shorter.
+    pub fn made_bytes(&self) -> u64 {
+        self.made_bytes
+    }
+
     /// What `payload` says, at most `bytes_max` bytes.
     ///
     /// Cost: linear in what comes out; no more than that is ever held.
     /// Errors: [`Violation::MessageTooLong`] as soon as one byte too many is there,
     /// [`Violation::NotDeflate`].
     pub(super) fn inflate(&mut self, payload: &[u8], bytes_max: usize) -> Result<&[u8], Violation> {
-        let Inflater { stream, text } = self;
+        let Inflater { stream, text, made_bytes } = self;
         let stream = stream.get_or_insert_with(|| Decompress::new(false));
         stream.reset(false);
         text.clear();
@@ -76,6 +83,7 @@ impl Inflater {
                 }
             }
         }
+        *made_bytes += text.len() as u64;
         Ok(text)
     }
 }

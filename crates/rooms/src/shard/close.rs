@@ -59,7 +59,7 @@ impl Shard {
         connection.parked = None;
         connection.open.clear();
         if let Some(who) = connection.who.take() {
-            self.people.leave(&who.user, self.id, address, self.now_ns);
+            self.leave_seat(address, &who.user);
             if let Some(places) = self.users.get_mut(&who.user) {
                 places.retain(|other| *other != place);
                 if places.is_empty() {

@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     /// Said more than may be on its way: it is read again when something of that is answered, or at the next
     /// tick.
     pub(crate) rests: bool,
+    /// Took much of the thread's time: it is read again when the others had theirs.
+    pub(crate) postponed: bool,
     pub(crate) heard: Tick,
     pub(crate) said: Tick,
     pub(crate) pinged: Tick,
@@ -105,6 +107,8 @@ pub(crate) enum WaitsFor {
     Answer(u32),
     /// Enough of the queue has drained.
     Drain,
+    /// The others come first.
+    Others,
 }
 
 /// A room that a connection hears.
@@ -191,6 +195,7 @@ impl Connection {
             parked: None,
             open: SmallVec::new(),
             rests: false,
+            postponed: false,
             heard: now,
             said: now,
             pinged: now,

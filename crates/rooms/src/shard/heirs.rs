@@ -1,9 +1,10 @@
 //! Heirs: a session passes from a connection to a newer one, which is answered when the older one is gone.
 //!
 //! The older one may itself still wait for one before it. Whoever takes over from it then waits for that one,
-//! too: nobody says anything in a session that another one has been answered for.
+//! too: nobody says anything in a session that another one has been answered for. One that goes while it waits
+//! keeps its seat until then, or the next one would find nobody to wait for.
 
-use tertulia_protocol::Close;
+use tertulia_protocol::{Close, UserId};
 
 use super::inbox::Input;
 use super::session::Flow;
@@ -19,6 +20,15 @@ pub(super) struct Heir {
     token: u32,
 }
 
+/// A connection that waits until the one before it is gone.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Who then takes over from it.
+    next: Option<Heir>,
+    /// Whose seat it has left behind, if it did not wait so long.
+    gone: Option<UserId>,
+}
+
 impl Shard {
     /// Sends away whoever had the session of `place` before, and lets it wait until they are gone.
     pub(super) fn take_over(&mut self, place: u32, old: &Seat) -> Flow {
@@ -28,14 +38,22 @@ impl Shard {
             if self.is_current(old.address) {
                 self.close(old.address.place, Close::Replaced, None);
             }
-            let Some(heir) = self.heirs.get_mut(&old.address) else { return Flow::Done };
-            *heir = Some(Heir { shard: self.id, address, token });
+            let Some(waiting) = self.heirs.get_mut(&old.address) else { return Flow::Done };
+            waiting.next = Some(Heir { shard: self.id, address, token });
         } else {
             let replace = Input::Replace { old: old.address, shard: self.id, new: address, token };
             self.hub.inboxes()[old.shard].queue.push_all([replace]);
         }
-        self.heirs.insert(address, None);
+        self.heirs.insert(address, Waiting::default());
         Flow::Wait
+    }
+
+    /// The user's connection is gone, and with it its seat, unless it waited for one before it.
+    pub(super) fn leave_seat(&mut self, of: Address, user: &UserId) {
+        match self.heirs.get_mut(&of) {
+            Some(waiting) => waiting.gone = Some(user.clone()),
+            None => self.people.leave(user, self.id, of, self.now_ns),
+        }
     }
 
     /// A connection of another shard takes over from one here.
@@ -45,15 +63,19 @@ impl Shard {
         }
         let next = Heir { shard, address: new, token };
         match self.heirs.get_mut(&old) {
-            Some(heir) => *heir = Some(next),
+            Some(waiting) => waiting.next = Some(next),
             None => self.tell(next),
         }
     }
 
     /// Whoever had the session before is gone.
     pub(super) fn replaced(&mut self, new: Address, token: u32, ports: &mut impl Ports) {
-        if let Some(Some(next)) = self.heirs.remove(&new) {
+        let Waiting { next, gone } = self.heirs.remove(&new).unwrap_or_default();
+        if let Some(next) = next {
             self.tell(next);
+        }
+        if let Some(user) = gone {
+            self.people.leave(&user, self.id, new, self.now_ns);
         }
         self.seat_left(new, token, ports);
     }

@@ -27,6 +27,7 @@ mod reading;
 mod receive;
 mod replay;
 mod session;
+mod share;
 mod wheel;
 
 use std::collections::VecDeque;
@@ -50,7 +51,7 @@ use crate::membership::Membership;
 use crate::people::People;
 use connection::{Connection, State};
 use cork::Cork;
-use heirs::Heir;
+use heirs::Waiting;
 pub use inbox::{Ack, Inbox, Input, Signal};
 use outbound::Links;
 use pressure::Pressure;
@@ -140,8 +141,10 @@ pub struct Shard {
     inflater: Inflater,
     deflater: Deflater,
     pressure: Pressure,
+    /// Connections that took much of the thread's time, and when they go on.
+    postponed: Vec<(u64, Address)>,
     /// Connections that wait until another one is gone, and who then takes over from them.
-    heirs: HashMap<Address, Option<Heir>>,
+    heirs: HashMap<Address, Waiting>,
     /// Connections with something to write that the socket may take.
     dirty: VecDeque<u32>,
     /// Those with something to write that may wait for more of its kind.
@@ -181,6 +184,7 @@ impl Shard {
             inflater: Inflater::default(),
             deflater: Deflater::default(),
             pressure: Pressure::new(now_ns),
+            postponed: Vec::new(),
             heirs: HashMap::new(),
             dirty: VecDeque::new(),
             cork: Cork::default(),
@@ -220,7 +224,7 @@ impl Shard {
         self.pressure.begin(now_ns);
     }
 
-    /// Deals with what other threads had for this shard.
+    /// Deals with what other threads had for this shard, and with what was left for later.
     pub fn take(&mut self, inputs: &mut Vec<Input>, ports: &mut impl Ports) {
         for input in inputs.drain(..) {
             match input {
@@ -241,6 +245,7 @@ impl Shard {
             self.counters.gaps.add(1);
             self.compare_heads(ports);
         }
+        self.go_on_with_postponed(ports);
     }
 
     /// Lets time pass: deadlines, pings, and what is done now and then.
@@ -276,7 +281,8 @@ impl Shard {
     /// When time has to pass again.
     pub fn wake_at_ns(&self) -> u64 {
         let tick_ns = u64::from(self.tick + 1) * TICK.as_nanos() as u64;
-        self.cork.until_ns().map_or(tick_ns, |until_ns| tick_ns.min(until_ns))
+        let postponed_ns = self.postponed.iter().map(|(when_ns, _)| *when_ns);
+        postponed_ns.chain(self.cork.until_ns()).fold(tick_ns, u64::min)
     }
 
     /// The connection's socket takes bytes again.

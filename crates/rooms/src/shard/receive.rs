@@ -12,6 +12,7 @@ use tertulia_protocol::limits::{
 use tertulia_protocol::reply;
 
 use super::connection::State;
+use super::share::{INFLATED_BYTES_MAX, MANY_BYTES};
 use super::{Ports, Shard};
 use crate::counters::Verb;
 use crate::draft::Address;
@@ -41,7 +42,7 @@ impl Shard {
             return false;
         }
         let connection = &self.connections[from.place as usize];
-        connection.parked.is_none() && !connection.rests
+        connection.parked.is_none() && !connection.rests && !connection.postponed
     }
 
     /// Lets a connection rest that said too much at once. What it says meanwhile stays in the socket and is
@@ -62,6 +63,7 @@ impl Shard {
 
     pub(super) fn take_in(&mut self, from: Address, bytes: &mut [u8], ports: &mut impl Ports) {
         let place = from.place as usize;
+        let (many, since_ns) = (bytes.len() >= MANY_BYTES, ports.now_ns());
         let fresh = Decoder::new(Side::Server);
         // Both are lent out while a message is dealt with, which may be read from either.
         let mut decoder = std::mem::replace(&mut self.connections[place].decoder, fresh);
@@ -70,6 +72,7 @@ impl Shard {
             self.connections[place].decoder = decoder;
         }
         self.inflater = inflater;
+        self.share(from, many, since_ns, ports);
     }
 
     /// Deals with one message after the other, until one has to wait. False if the connection is to say no
@@ -84,6 +87,7 @@ impl Shard {
     ) -> bool {
         let place = from.place as usize;
         let deflates = self.connections[place].deflates;
+        let before = inflater.made_bytes();
         let mut input = Bytes::new(bytes);
         loop {
             let bytes_max = match self.connections[place].state {
@@ -107,6 +111,10 @@ impl Shard {
             }
             if let Some(parked) = &mut self.connections[place].parked {
                 parked.input.extend_from_slice(input.rest());
+                return true;
+            }
+            if inflater.made_bytes() - before >= INFLATED_BYTES_MAX && !input.is_empty() {
+                self.wait_for_others(from.place, input.rest(), ports);
                 return true;
             }
         }

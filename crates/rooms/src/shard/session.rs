@@ -177,15 +177,36 @@ impl Shard {
 
     /// Keeps `lines` until the client has read what it was told.
     pub(super) fn wait_for_drain(&mut self, place: u32, lines: &str, ports: &impl Ports) {
-        let nothing = Said { id: None, command: Command::Pong };
-        self.park(place, nothing, Hand::default(), ports.now_ns(), WaitsFor::Drain);
-        if let Some(parked) = &mut self.connections[place as usize].parked {
-            parked.lines = lines.to_owned();
-        }
+        self.park_nothing(place, lines.to_owned(), Vec::new(), WaitsFor::Drain, ports);
+    }
+
+    /// Keeps `input` until the others had their time.
+    pub(super) fn wait_for_others(&mut self, place: u32, input: &[u8], ports: &impl Ports) {
+        self.park_nothing(place, String::new(), input.to_owned(), WaitsFor::Others, ports);
+    }
+
+    /// Parks what came, though no command has to wait.
+    fn park_nothing(
+        &mut self,
+        place: u32,
+        lines: String,
+        input: Vec<u8>,
+        waits_for: WaitsFor,
+        ports: &impl Ports,
+    ) {
+        let said = Said { id: None, command: Command::Pong };
+        let (hand, since_ns) = (Hand::default(), ports.now_ns());
+        let parked = Parked { said, hand, waits_for, since_ns, lines, input };
+        self.connections[place as usize].parked = Some(Box::new(parked));
     }
 
     /// Runs the parked command again, and then all that came behind it.
-    fn go_on(&mut self, place: u32, answer: impl FnOnce(&mut Hand), ports: &mut impl Ports) {
+    pub(super) fn go_on(
+        &mut self,
+        place: u32,
+        answer: impl FnOnce(&mut Hand),
+        ports: &mut impl Ports,
+    ) {
         let Some(parked) = self.connections[place as usize].parked.take() else { return };
         let from = self.address(place);
         let Parked { said, mut hand, since_ns, lines, mut input, .. } = *parked;

@@ -3,7 +3,7 @@
 //! Whenever a shard looks at the clock, the committer's thread may have run meanwhile. That is where the
 //! two meet in life, so that is where the simulation lets them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -133,6 +133,9 @@ pub(crate) struct Outside {
     pub(crate) random: Random,
     pub(crate) trace: Trace,
     pub(crate) moment: Moment,
+    /// Time that passes with each look at the clock, and how much of it has passed in this turn.
+    pub(crate) toil_ns: u64,
+    pub(crate) toiled_ns: Cell<u64>,
     pub(crate) memory: Memory,
     pub(crate) limits: Arc<Limits>,
     pub(crate) chances: Chances,
@@ -247,7 +250,9 @@ impl Ports for Door<'_> {
 
     fn now_ns(&self) -> u64 {
         self.outside.interrupt();
-        self.outside.moment.now_ns
+        let toiled_ns = self.outside.toiled_ns.get() + self.outside.toil_ns;
+        self.outside.toiled_ns.set(toiled_ns);
+        self.outside.moment.now_ns + toiled_ns
     }
 
     fn wall_ms(&self) -> u64 {

@@ -335,3 +335,28 @@ fn whoever_takes_over_waits_for_all_who_had_the_session_before() {
     }
     assert!(passed_on > 0, "in some of the lives the second and the third are of another shard");
 }
+
+#[test]
+fn whoever_comes_after_one_that_waited_and_went_waits_for_the_first() {
+    let mut passed_on = 0;
+    for seed in 0..64 {
+        let mut town = Town::seeded(seed);
+        let [ada] = town.members(["ada"], "garden");
+        let first = town.socket(ada);
+        town.says(ada, "garden", "c", "from the first one");
+        town.world.connect(ada.0);
+        let second = town.socket(ada);
+        town.world.upload(second, usize::MAX);
+        let shard_of = |town: &Town, id| town.world.outside.sockets.find(id).map(|one| one.shard);
+        passed_on += u32::from(shard_of(&town, second) != shard_of(&town, first));
+        // It goes while it waits, and the server has seen that when the third one comes.
+        town.world.cut(ada.0);
+        town.world.upload(second, usize::MAX);
+        town.world.connect(ada.0);
+        town.world.upload(town.socket(ada), usize::MAX);
+        // It says nothing any more once the third one was answered.
+        town.world.upload(first, usize::MAX);
+        town.quiet();
+    }
+    assert!(passed_on > 0, "in some of the lives the second one is of another shard");
+}

@@ -78,6 +78,10 @@ impl Sockets {
         self.last
     }
 
+    pub(crate) fn find(&self, id: SocketId) -> Option<&Socket> {
+        self.sockets.get(&id)
+    }
+
     pub(crate) fn get(&mut self, id: SocketId) -> Option<&mut Socket> {
         self.sockets.get_mut(&id)
     }

@@ -1,5 +1,6 @@
 //! Stories: one thing that matters each, told from end to end.
 
+use tertulia_protocol::frame::{Deflater, Opcode, payload_of, put_masked};
 use tertulia_rooms::limits::Limits;
 
 use crate::client::Asked;
@@ -52,6 +53,101 @@ fn a_reader_who_never_reads_is_cut_and_resumes() {
     town.reads(bob);
     town.resumes(bob);
     assert_eq!(town.hears(bob, "garden"), ["one", "two", "three", "four"]);
+}
+
+#[test]
+fn who_says_much_in_few_bytes_lets_the_others_have_their_turn() {
+    let mut town = Town::seeded(7);
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    // Not every connection agrees on compressed messages.
+    while !town.deflates(ada) {
+        town.cut(ada);
+        town.resumes(ada);
+    }
+    // Each is as long as a message may be once it is inflated, and all of them come with one read.
+    let (socket, long) = (town.socket(ada), deflated_pong(roomy().frame_bytes));
+    assert!(long.len() < 1_000, "{} bytes", long.len());
+    let up = &mut town.world.outside.sockets.get(socket).expect("it is open").up;
+    up.extend(long.repeat(3));
+    town.says(ada, "garden", "c", "behind them");
+    town.world.upload(socket, usize::MAX);
+    let shard = town.shard(ada);
+    for turn in 0..2 {
+        let drafts = town.world.outside.office.get_mut().drafts.len();
+        assert_eq!(drafts, 0, "it went on for too long, in turn {turn}");
+        let due = town.world.server.shards[shard].wake_at_ns();
+        assert!(due <= town.world.outside.moment.now_ns, "nobody sleeps while something waits");
+        town.world.hand_over(shard, usize::MAX);
+    }
+    town.world.hand_over(shard, usize::MAX);
+    assert_eq!(town.world.outside.office.get_mut().drafts.len(), 1, "and nothing of it is lost");
+    town.quiet();
+    assert_eq!(town.hears(bob, "garden"), ["behind them"]);
+}
+
+#[test]
+fn much_in_few_bytes_behind_a_command_that_had_to_wait_is_not_forgotten() {
+    let mut town = Town::seeded(7);
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    town.goes_wrong(Chances { token_asked: 1000, ..Chances::NONE });
+    town.world.cut(ada.0);
+    town.world.connect(ada.0);
+    while !town.deflates(ada) {
+        town.world.cut(ada.0);
+        town.world.connect(ada.0);
+    }
+    let (socket, long) = (town.socket(ada), deflated_pong(roomy().frame_bytes));
+    let up = &mut town.world.outside.sockets.get(socket).expect("it is open").up;
+    up.extend(long.repeat(3));
+    town.says(ada, "garden", "c", "behind them");
+    town.quiet();
+    town.quiet();
+    assert_eq!(town.hears(bob, "garden"), ["behind them"]);
+}
+
+#[test]
+fn who_takes_long_is_left_alone_for_longer() {
+    let mut town = Town::seeded(7);
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    let (socket, shard) = (town.socket(ada), town.shard(ada));
+    let pong = |bytes| {
+        let mut frames = Vec::new();
+        while frames.len() < bytes {
+            put_masked(&mut frames, Opcode::Text, [7, 1, 3, 9], br#"{"t":"pong"}"#);
+        }
+        frames
+    };
+    // Each look at the clock takes as long as a message may.
+    town.world.outside.toil_ns = 10_000;
+    let reads = |town: &Town| town.world.server.shards[shard].reads(town.address(ada));
+    town.world.says_on(socket, &pong(1_000));
+    assert!(reads(&town), "whoever says little is not measured");
+    let from_ns = town.world.outside.moment.now_ns;
+    town.world.says_on(socket, &pong(20_000));
+    let took_ns = town.world.outside.moment.now_ns - from_ns;
+    assert!(!reads(&town), "it took {took_ns} ns");
+    town.world.outside.toil_ns = 0;
+    town.says(ada, "garden", "c", "behind them");
+    let wake_at_ns = town.world.server.shards[shard].wake_at_ns();
+    assert!(wake_at_ns >= from_ns + took_ns * 3, "{wake_at_ns} is too soon after {took_ns} ns");
+    town.quiet();
+    assert_eq!(town.hears(bob, "garden").len(), 0, "the others have this time for themselves");
+    town.passes(2_000);
+    assert_eq!(town.hears(bob, "garden"), ["behind them"]);
+}
+
+/// A pong of so many bytes, most of them blanks, in a compressed frame.
+fn deflated_pong(bytes: usize) -> Vec<u8> {
+    let mut pong = br#"{"t":"pong"}"#.to_vec();
+    pong.resize(bytes, b' ');
+    let mut plain = Vec::new();
+    Deflater::default().put(&mut plain, Opcode::Text, [&pong[..]]);
+    let payload = payload_of(&plain).expect("a whole frame");
+    let mut masked = Vec::new();
+    put_masked(&mut masked, Opcode::Text, [7, 1, 3, 9], payload);
+    // RSV1: it is compressed.
+    masked[0] |= 0x40;
+    masked
 }
 
 #[test]

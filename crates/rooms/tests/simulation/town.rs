@@ -2,7 +2,7 @@
 
 use tertulia_protocol::command::Settings;
 use tertulia_protocol::{Role, RoomKind};
-use tertulia_rooms::draft::{Author, Wish};
+use tertulia_rooms::draft::{Address, Author, Wish};
 use tertulia_rooms::limits::Limits;
 
 use crate::client::Client;
@@ -74,6 +74,22 @@ impl Town {
     /// The socket of the device's connection.
     pub(crate) fn socket(&self, device: Device) -> SocketId {
         self.world.clients[device.0].line.as_ref().expect("it is connected").socket
+    }
+
+    /// The shard of the device's connection.
+    pub(crate) fn shard(&self, device: Device) -> usize {
+        self.world.outside.sockets.find(self.socket(device)).expect("it is open").shard
+    }
+
+    /// How that shard calls the connection.
+    pub(crate) fn address(&self, device: Device) -> Address {
+        self.world.outside.sockets.find(self.socket(device)).expect("it is open").address
+    }
+
+    /// Whether the device's connection agreed on compressed messages.
+    pub(crate) fn deflates(&self, device: Device) -> bool {
+        let line = self.world.clients[device.0].line.as_ref().expect("it is connected");
+        line.inflater.is_some()
     }
 
     pub(crate) fn cut(&mut self, device: Device) {

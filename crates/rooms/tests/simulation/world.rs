@@ -3,7 +3,7 @@
 //! One thread, one clock, one seed. A step is small: some bytes, some inputs, one commit; whoever drives the
 //! world decides which comes next. (the whole ring)
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -69,6 +69,8 @@ impl World {
             random: Random::seeded(random.next()),
             trace: Trace::new(keep_trace),
             moment: Moment { now_ns: 0, wall_ms: WALL_MS },
+            toil_ns: 0,
+            toiled_ns: Cell::new(0),
             memory: memory.clone(),
             limits: limits.clone(),
             chances,
@@ -114,6 +116,7 @@ impl World {
         machine.turn(self.outside.moment.now_ns);
         let mut door = Door { shard, outside: &mut self.outside };
         let done = act(machine, &mut door);
+        door.outside.moment.now_ns += door.outside.toiled_ns.take();
         if !door.outside.random.chance(chances.unflushed) {
             machine.flush_all(&mut door);
         }
@@ -177,6 +180,13 @@ impl World {
             self.outside.sockets.hang_up(socket, &mut self.random);
             self.clients[client].cut();
         }
+    }
+
+    /// These bytes reach the server, before anything else that is under way.
+    pub(crate) fn says_on(&mut self, id: SocketId, bytes: &[u8]) {
+        let Some(socket) = self.outside.sockets.get(id) else { return };
+        socket.up.splice(0..0, bytes.iter().copied());
+        self.upload(id, bytes.len());
     }
 
     /// At most `most` bytes reach the server; the end of a connection does behind the last of them.
