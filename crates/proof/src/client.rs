@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use serde_json::{Value, json};
 use tertulia_protocol::frame::{Decoder, Inflater, Input, Message, Opcode, Side, put_masked};
 use tertulia_protocol::limits::SERVER_MESSAGE_BYTES_MAX;
@@ -118,6 +120,18 @@ impl Client {
             next_id: 0,
         };
         Ok((answer, is_upgraded.then_some(client)))
+    }
+
+    /// A connection with so little room for what it has not read. The window is announced with the connection:
+    /// it cannot be taken back later.
+    #[track_caller]
+    pub fn narrow(address: SocketAddr, receive_bytes: usize) -> Client {
+        let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None).expect("a socket");
+        set_socket_recv_buffer_size(&socket, receive_bytes).expect("a small buffer");
+        connect(&socket, &address).expect("a connection");
+        let client = Client::upgrade_on(socket.into(), address, "");
+        client.expect("an answer").expect("an upgrade")
     }
 
     /// Someone who said hello, with these rooms, and was welcome. Gives the welcome, too.

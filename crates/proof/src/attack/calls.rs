@@ -13,6 +13,9 @@ use crate::client::{Client, Ended, Heard};
 use crate::http::{self, Answer};
 use crate::server::PATIENCE;
 
+/// So many commands on their way at once, which no limit hinders.
+const AT_ONCE: usize = 50;
+
 /// Requests on one connection, well below what its time allows.
 const PIPELINED_MAX: usize = 500;
 
@@ -149,6 +152,26 @@ fn read_statuses(reader: &mut impl BufRead) -> Vec<u16> {
             length = 0;
         }
     }
+}
+
+/// Gives all of these commands, some at a time, and says what each was answered.
+pub fn ask_all(client: &mut Client, commands: impl Iterator<Item = Value>) -> Vec<Value> {
+    let mut commands = commands.peekable();
+    let mut answers = Vec::new();
+    while commands.peek().is_some() {
+        let ids: Vec<u64> = commands.by_ref().take(AT_ONCE).map(|c| client.command(c)).collect();
+        let (first, mut left) = (ids[0], ids.len());
+        let from = answers.len();
+        answers.resize(from + left, Value::Null);
+        while left > 0 {
+            let said = client.object();
+            if let Some(id) = said["id"].as_u64().and_then(|id| id.checked_sub(first)) {
+                answers[from + id as usize] = said;
+                left -= 1;
+            }
+        }
+    }
+    answers
 }
 
 /// Says these messages on a thread of its own, so that they can be answered meanwhile.

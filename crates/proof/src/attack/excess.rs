@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::calls::say_all;
+use super::calls::{ask_all, say_all};
 use super::commands::FAST;
 use super::{Attack, Field, Ground, PLAIN};
 use crate::client::{Client, message};
@@ -35,29 +35,6 @@ pub static DOOR: Ground = Ground {
 
 /// Most rooms on one connection on the ground `FAST`.
 const ATTACHED_MAX: usize = 100;
-
-/// So many commands on their way at once, which no limit hinders.
-const AT_ONCE: usize = 50;
-
-/// Gives all of these commands, some at a time, and says what each was answered.
-fn ask_all(client: &mut Client, commands: impl Iterator<Item = Value>) -> Vec<Value> {
-    let mut commands = commands.peekable();
-    let mut answers = Vec::new();
-    while commands.peek().is_some() {
-        let ids: Vec<u64> = commands.by_ref().take(AT_ONCE).map(|c| client.command(c)).collect();
-        let (first, mut left) = (ids[0], ids.len());
-        let from = answers.len();
-        answers.resize(from + left, Value::Null);
-        while left > 0 {
-            let said = client.object();
-            if let Some(id) = said["id"].as_u64().and_then(|id| id.checked_sub(first)) {
-                answers[from + id as usize] = said;
-                left -= 1;
-            }
-        }
-    }
-    answers
-}
 
 /// Someone comes back to rooms with thousands of missed messages each, and reads slowly: what waits for them
 /// stays bounded, and what comes is in order, paged, and without a hole that was not told.

@@ -61,7 +61,7 @@ fn expect_status(field: &Field, what: &str, answer: &Answer, status: u16) {
 }
 
 /// 64 MiB of zeros in 64 KiB (RFC 1951): one literal, then lengths of 258 in two bits each.
-fn bomb() -> Vec<u8> {
+pub(crate) fn bomb() -> Vec<u8> {
     let mut bytes = BOMB_HEAD.to_vec();
     bytes.resize(65_536, 0);
     bytes

@@ -25,8 +25,6 @@ pub mod wire;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_recv_buffer_size;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use serde_json::json;
 
 use crate::client::Client;
@@ -108,15 +106,9 @@ impl<'a> Field<'a> {
         Client::upgrade(self.server.public, "").expect("an upgrade")
     }
 
-    /// The same with so little room for what it has not read. The window is announced with the connection: it
-    /// cannot be taken back later.
+    /// The same with so little room for what it has not read.
     pub fn slow_stranger(&self, receive_bytes: usize) -> Client {
-        let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
-        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None).expect("a socket");
-        set_socket_recv_buffer_size(&socket, receive_bytes).expect("a small buffer");
-        connect(&socket, &self.server.public).expect("a connection");
-        let client = Client::upgrade_on(socket.into(), self.server.public, "");
-        client.expect("an answer").expect("an upgrade")
+        Client::narrow(self.server.public, receive_bytes)
     }
 
     /// Says hello as mallory on a connection that exists.

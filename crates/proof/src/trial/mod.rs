@@ -19,6 +19,7 @@ pub mod power;
 mod replays;
 pub mod resumes;
 pub mod returns;
+pub mod rude;
 pub mod scarce;
 pub mod slow;
 pub mod sync;
@@ -47,5 +48,6 @@ pub const ALL: &[Trial] = &[
     overload::TRIAL,
     scarce::TRIAL,
     lane::TRIAL,
+    rude::TRIAL,
     planted::TRIAL,
 ];

@@ -5,16 +5,17 @@
 //! server's kernel still takes for a slow reader is read from `/proc/net/tcp`: since the last byte of that,
 //! there was no progress.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::crowd::{Crowd, Told};
+use crate::hall::{Hall, Talk, has, median, p99};
 use crate::process::MIB;
 use crate::report::{Report, Trial};
-use crate::server::{Server, WHISPER, raise_file_limit};
+use crate::server::{Server, raise_file_limit};
 use crate::stage::{Scale, Stage};
 
 const ROOM: &str = "hall";
@@ -59,109 +60,57 @@ fn run(stage: &Stage, report: &mut Report) {
     };
     let server = place.open();
     server.room(ROOM, "group", &["ada"]);
-    let mut hall = Hall::open(&server, stage.seed, fast);
+    let mut phases = Phases::open(&server, stage.seed, fast);
     let seen = Seen::default();
     std::thread::scope(|threads| {
         threads.spawn(|| seen.look(&server));
         for (round, slow) in rounds.iter().enumerate() {
             stage.progress(&format!("round {}: {slow} of {} stop reading", round + 1, fast + slow));
-            hall.round(&server, &seen, *slow, calm, close_after, report);
+            phases.round(&server, &seen, *slow, calm, close_after, report);
         }
         seen.over.store(true, Ordering::Release);
     });
     let most = server.memory_most();
     report.figure("memory MiB", (most / MIB) as f64);
     report.expect(most <= MEMORY_MAX, || format!("memory was {} MiB", most / MIB));
-    let mut ratios = hall.ratios;
+    let mut ratios = std::mem::take(&mut phases.ratios);
     ratios.sort_by(f64::total_cmp);
     if let Some(median) = ratios.get(ratios.len() / 2) {
         report.figure("fast p99 while others stall, of calm", (median * 100.0).round() / 100.0);
         let most = stage.scale(20.0, 1.10, 1.10);
         report.expect(*median <= most, || format!("the fast ones' p99 is {ratios:.2?} of calm"));
     }
-    let log = BTreeMap::from([(ROOM.to_owned(), server.log(ROOM))]);
-    let log_end = log[ROOM].as_ref().map_or(0, |log| log.len() as u64);
-    let fast = 0..=hall.fast;
-    let all = |crowd: &Crowd| fast.clone().all(|who| has(crowd, who, log_end));
-    let done = hall.crowd.run_until(PHASE, |_, _| (), all);
-    report.expect(done, || "the fast ones have not all of the log".to_owned());
-    hall.crowd.compare(&log).into_iter().for_each(|wrong| report.wrong(wrong));
-    let (words, in_all) = hall.crowd.wrongs();
-    report.expect(in_all == 0, || format!("{in_all} wrongs, like {words:?}"));
-    report.figure("messages", log_end as f64);
+    let (messages, wrongs) = phases.hall.compare(&server);
+    wrongs.into_iter().for_each(|wrong| report.wrong(wrong));
+    report.figure("messages", messages as f64);
 }
 
-fn has(crowd: &Crowd, who: usize, head: u64) -> bool {
-    crowd.lasts(who).all(|(_, last)| last.is_some_and(|last| last >= head))
-}
-
-/// Everyone, and how long messages take to the fast ones.
-struct Hall {
-    crowd: Crowd,
-    fast: usize,
-    said: u64,
-    next: Instant,
+/// The fast ones in their hall, and how long messages take to them.
+struct Phases {
+    hall: Hall,
     /// p99 while others stall, of what it was in the calm before.
     ratios: Vec<f64>,
 }
 
-impl Hall {
+impl Phases {
     /// Someone who talks, and those who listen.
-    fn open(server: &Server, seed: u64, fast: usize) -> Hall {
-        let mut crowd = Crowd::new(server, seed);
-        for who in 0..=fast {
-            let user = if who == 0 { "ada".to_owned() } else { format!("fast{who}") };
-            crowd.add(&user, server.token_into(&user, ROOM), &[ROOM]);
-        }
-        let moved = crowd.move_in(0, |_| Vec::new(), PHASE);
-        moved.unwrap_or_else(|what| panic!("the fast ones: {what}"));
-        Hall { crowd, fast, said: 0, next: Instant::now(), ratios: Vec::new() }
-    }
-
-    /// Talks and listens while `goes_on`; gives how long messages took to the fast ones, in microseconds.
-    fn talk(
-        &mut self,
-        mut goes_on: impl FnMut(&mut Crowd) -> bool,
-        mut gone: impl FnMut(),
-    ) -> Vec<u32> {
-        let mut took = Vec::new();
-        let fast = 1..=self.fast;
-        while goes_on(&mut self.crowd) {
-            let now = Instant::now();
-            while self.next <= now {
-                // After a pause it goes on from here.
-                self.next = (self.next + SEND_EVERY).max(now - PHASE);
-                self.said += 1;
-                let d = format!(r#"{{"at":{},"text":"{WHISPER}"}}"#, self.crowd.now_us());
-                self.crowd.send(0, ROOM, &format!("c{}", self.said), &d);
-            }
-            let heard_us = self.crowd.now_us();
-            let (next, crowd) = (self.next, &mut self.crowd);
-            let clock = Instant::now();
-            crowd.turn(next, |who, told| match told {
-                Told::Event(event) if fast.contains(&who) => {
-                    let at_us = event.d.and_then(|d| d.strip_prefix(r#"{"at":"#)?.split_once(','));
-                    let at_us = at_us.and_then(|(at_us, _)| at_us.parse::<u64>().ok());
-                    let now_us = heard_us + clock.elapsed().as_micros() as u64;
-                    took.extend(at_us.map(|at_us| now_us.saturating_sub(at_us) as u32));
-                }
-                Told::Gone(_) => gone(),
-                _ => {}
-            });
-        }
-        took
+    fn open(server: &Server, seed: u64, fast: usize) -> Phases {
+        let fast = (1..=fast).map(|n| format!("fast{n}"));
+        let members: Vec<String> = std::iter::once("ada".to_owned()).chain(fast).collect();
+        let talk = Talk { speakers: 1, every: SEND_EVERY, at_random: false, more_bytes: 0 };
+        Phases { hall: Hall::open(server, seed, ROOM, &members, talk), ratios: Vec::new() }
     }
 
     /// The p99 of each second while `goes_on`, in microseconds. A disk that others share stalls now and then:
     /// that spoils a second, and not all of them.
     fn seconds(&mut self, mut goes_on: impl FnMut() -> bool) -> Vec<u32> {
         let mut seconds = Vec::new();
-        self.next = Instant::now();
+        self.hall.goes_on();
         while goes_on() {
             let until = Instant::now() + Duration::from_secs(1);
-            let took = self.talk(|_| goes_on() && Instant::now() < until, || ());
-            if !took.is_empty() {
-                seconds.push(p99(took));
+            let heard = self.hall.talk(|| goes_on() && Instant::now() < until);
+            if !heard.is_empty() {
+                seconds.push(p99(heard.into_iter().map(|one| one.took_us).collect()));
             }
         }
         seconds
@@ -184,21 +133,20 @@ impl Hall {
         // What the round before left in caches and queues is not measured.
         self.seconds_for(calm / 4);
         let calm_us = median(self.seconds_for(calm));
-        let first = self.crowd.len();
+        let first = self.hall.crowd.len();
         for who in first..first + slow {
             let user = format!("slow{who}");
-            self.crowd.add(&user, server.token_into(&user, ROOM), &[ROOM]);
-            self.crowd.narrow(who, RECEIVE_BUFFER_BYTES);
+            self.hall.crowd.add(&user, server.token_into(&user, ROOM), &[ROOM]);
+            self.hall.crowd.narrow(who, RECEIVE_BUFFER_BYTES);
         }
         let everyone = first..first + slow;
-        let moved = self.crowd.move_in(first, |_| Vec::new(), PHASE);
+        let moved = self.hall.crowd.move_in(first, |_| Vec::new(), PHASE);
         moved.unwrap_or_else(|what| panic!("the slow ones: {what}"));
         let before = seen.now();
-        seen.watch(everyone.clone().filter_map(|who| self.crowd.port(who)));
-        everyone.clone().for_each(|who| self.crowd.stop_reading(who));
+        seen.watch(everyone.clone().filter_map(|who| self.hall.crowd.port(who)));
+        everyone.clone().for_each(|who| self.hall.crowd.stop_reading(who));
         let stopped = Instant::now();
         let until = stopped + PHASE;
-        self.next = stopped;
         let slow_now = slow as u64;
         let lagged = || seen.now().lags >= before.lags + slow_now || Instant::now() > until;
         let filling_us = median(self.seconds(|| !lagged()));
@@ -206,7 +154,7 @@ impl Hall {
         let stalled = self.seconds(|| !closing());
         let first_close = stopped.elapsed();
         let all_closed = || seen.now().closes >= before.closes + slow_now || Instant::now() > until;
-        self.talk(|_| !all_closed(), || ());
+        self.hall.talk(|| !all_closed());
         let now = seen.now();
         let (lags, closes) = (now.lags - before.lags, now.closes - before.closes);
         report.expect(lags >= slow_now, || format!("{lags} of {slow} were told lag"));
@@ -238,9 +186,9 @@ impl Hall {
     /// The slow ones read what has reached them, come back, and have all.
     fn resume(&mut self, everyone: std::ops::Range<usize>, report: &mut Report) {
         let (from, slow) = (Instant::now(), everyone.len());
-        self.crowd.comes_back(true);
-        everyone.clone().for_each(|who| self.crowd.read_on(who));
-        let said = self.crowd.lasts(1).next().and_then(|(_, last)| last).unwrap_or(0);
+        self.hall.crowd.comes_back(true);
+        everyone.clone().for_each(|who| self.hall.crowd.read_on(who));
+        let said = self.hall.crowd.lasts(1).next().and_then(|(_, last)| last).unwrap_or(0);
         let mut gone = 0;
         let told = |_: usize, told: Told<'_>| gone += usize::from(matches!(told, Told::Gone(_)));
         let mut yet = everyone.start;
@@ -248,24 +196,14 @@ impl Hall {
             yet = (yet..everyone.end).find(|who| !has(crowd, *who, said)).unwrap_or(everyone.end);
             yet == everyone.end
         };
-        let all = self.crowd.run_until(PHASE, told, all);
+        let all = self.hall.crowd.run_until(PHASE, told, all);
         report.expect(all, || format!("not all of {slow} have all {PHASE:?} after"));
         report.expect(gone >= slow, || format!("{gone} of {slow} found their connection gone"));
         let took = (from.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         report.figure(&format!("{slow} slow: all have all s"), took);
-        self.crowd.comes_back(false);
-        everyone.for_each(|who| self.crowd.go(who));
+        self.hall.crowd.comes_back(false);
+        everyone.for_each(|who| self.hall.crowd.go(who));
     }
-}
-
-fn p99(mut took: Vec<u32>) -> u32 {
-    let place = (took.len() * 99 / 100).min(took.len().saturating_sub(1));
-    if took.is_empty() { 0 } else { *took.select_nth_unstable(place).1 }
-}
-
-fn median(mut seconds: Vec<u32>) -> u32 {
-    seconds.sort_unstable();
-    seconds.get(seconds.len() / 2).copied().unwrap_or(0)
 }
 
 /// What someone sees who looks at the server and at the kernel now and then.

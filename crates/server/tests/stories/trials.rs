@@ -7,7 +7,7 @@ use tertulia_proof::report::Trial;
 use tertulia_proof::stage::{Scale, Stage};
 use tertulia_proof::trial::{
     acks, attacks, calls, clocks, drains, flips, full_disk, hot_room, idle, kicks, lane, locked,
-    overload, power, resumes, returns, scarce, slow,
+    overload, power, resumes, returns, rude, scarce, slow,
 };
 
 /// The short form, on the server of this build.
@@ -112,4 +112,9 @@ fn t31_scarce_resources_break_no_promise() {
 #[test]
 fn t33_the_fast_lane() {
     holds(&lane::TRIAL);
+}
+
+#[test]
+fn t34_one_rude_client_among_a_hundred_harms_nobody() {
+    holds(&rude::TRIAL);
 }
