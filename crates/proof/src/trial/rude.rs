@@ -111,6 +111,8 @@ fn run(stage: &Stage, report: &mut Report) {
         }
         before = case.behind;
     }
+    let refused = hall.refused();
+    report.expect(refused == 0, || format!("{refused} messages of the others were refused"));
     let (events, wrongs) = hall.compare(&server);
     wrongs.into_iter().for_each(|wrong| report.wrong(wrong));
     report.figure("messages of the others", hall.said() as f64);
