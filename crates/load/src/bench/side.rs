@@ -1,7 +1,7 @@
 //! Sides: what is measured beside each other. Each is started afresh, kept to one processor, and ended.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -263,36 +263,45 @@ impl Yard {
     fn nats(&self) -> Result<Running, Error> {
         let failed = |why: String| Error::Peer { what: "nats-server".to_owned(), why };
         let folder = tempfile::tempdir().map_err(Error::io("making a folder"))?;
-        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
-        let (plain, web) = (free(), free());
-        let (plain, web) = (
-            plain.map_err(Error::io("finding a free port"))?,
-            web.map_err(Error::io("finding a free port"))?,
-        );
         let config = folder.path().join("nats.conf");
+        let log = folder.path().join("nats.log");
+        // It takes free ports by itself and leaves a file that names them: a port that we found
+        // free may be somebody's by the time it listens.
         let words = format!(
-            "listen: {plain}\nmax_connections: 20000\nwebsocket {{ listen: \"{web}\", no_tls: true }}\n"
+            "listen: \"127.0.0.1:-1\"\nports_file_dir: {folder:?}\nlog_file: {log:?}\n\
+             max_connections: 20000\nwebsocket {{ listen: \"127.0.0.1:-1\", no_tls: true }}\n",
+            folder = folder.path(),
         );
         std::fs::write(&config, words).map_err(|error| failed(error.to_string()))?;
-        let spawned = self
-            .command(&self.peers.join("venv/bin/nats-server"))
-            .arg("-c")
-            .arg(&config)
-            .stderr(Stdio::null())
-            .spawn();
+        let spawned =
+            self.command(&self.peers.join("venv/bin/nats-server")).arg("-c").arg(&config).spawn();
         let child = spawned.map_err(|error| failed(error.to_string()))?;
         let mut running = Running::of(child, Dialect::Nats);
-        running.addr = web;
-        running._folder = Some(folder);
         let until = Instant::now() + READY_TIME_MAX;
-        while TcpStream::connect(web).is_err() {
+        running.addr = loop {
+            if let Some(addr) = nats_listens_at(folder.path()) {
+                break addr;
+            }
             if Instant::now() > until {
-                return Err(failed(format!("not ready within {READY_TIME_MAX:?}")));
+                let said = std::fs::read_to_string(&log).unwrap_or_else(|error| error.to_string());
+                return Err(failed(format!(
+                    "not ready within {READY_TIME_MAX:?}; it says: {said}"
+                )));
             }
             std::thread::sleep(Duration::from_millis(20));
-        }
+        };
+        running._folder = Some(folder);
         Ok(running)
     }
+}
+
+/// What the file of ports in `folder` calls the WebSocket's address: nothing until it is whole.
+fn nats_listens_at(folder: &Path) -> Option<SocketAddr> {
+    let mut files = std::fs::read_dir(folder).ok()?.filter_map(Result::ok);
+    let ports = files.find(|file| file.path().extension().is_some_and(|end| end == "ports"))?;
+    let ports = std::fs::read(ports.path()).ok()?;
+    let ports: serde_json::Value = serde_json::from_slice(&ports).ok()?;
+    ports["websocket"][0].as_str()?.strip_prefix("ws://")?.parse().ok()
 }
 
 impl Running {
