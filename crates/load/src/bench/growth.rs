@@ -21,15 +21,18 @@ fn members(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error>
     let sizes: &[usize] =
         if scale.quick { &[100, 1_000] } else { &[100, 300, 1_000, 3_000, 10_000] };
     let ours = Side::Tertulia(Durability::Memory);
-    let mut costs = Vec::new();
-    for &members in sizes {
-        let pace = Pace::Outstanding(64);
-        let load = Load { members, senders: 1, body_bytes: 64, pace, time: scale.time };
-        let mut turns = Turns::default();
-        for round in 0..scale.turns.min(3) {
+    let mut turns: Vec<Turns> = sizes.iter().map(|_| Turns::default()).collect();
+    // One size after the other, and again: a while in which the machine is slower hits all of them.
+    for round in 0..scale.turns.min(3) {
+        for (&members, turns) in sizes.iter().zip(&mut turns) {
             eprintln!("  {members} members, turn {}", round + 1);
+            let pace = Pace::Outstanding(64);
+            let load = Load { members, senders: 1, body_bytes: 64, pace, time: scale.time };
             turns.add(ours, turn(yard, ours, load, report)?);
         }
+    }
+    let mut costs = Vec::new();
+    for (&members, turns) in sizes.iter().zip(&turns) {
         let cost = turns.of(ours.name(), |one| one.cpu_us);
         report.point("CPU µs a delivery, by members | memory", members as f64, cost);
         report.case(&format!("{members} members"), "", "CPU µs/delivery", cost);
@@ -54,14 +57,16 @@ fn among(yard: &Yard, rooms: usize, scale: &Scale) -> Result<f64, Error> {
 /// A hundred members talk in one room, and there are others.
 fn rooms(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
     let sizes: &[usize] = if scale.quick { &[1, 1_000] } else { &[1, 100, 1_000, 10_000] };
-    let mut costs = Vec::new();
-    for &rooms in sizes {
-        let mut seen = Vec::new();
-        for round in 0..scale.turns.min(3) {
+    let mut seen = vec![Vec::new(); sizes.len()];
+    for round in 0..scale.turns.min(3) {
+        for (&rooms, seen) in sizes.iter().zip(&mut seen) {
             eprintln!("  {rooms} rooms, turn {}", round + 1);
             seen.push(among(yard, rooms, scale)?);
         }
-        let cost = median(&mut seen);
+    }
+    let mut costs = Vec::new();
+    for (&rooms, seen) in sizes.iter().zip(&mut seen) {
+        let cost = median(seen);
         report.point("CPU µs a delivery, by rooms | memory", rooms as f64, cost);
         report.case(&format!("{rooms} rooms"), "", "CPU µs/delivery", cost);
         costs.push(cost);
