@@ -76,7 +76,7 @@ fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> 
     let alone = Herd::gather(running.addr, dialect, 1, 1, 64)?.keep_in_flight(1, scale.time)?;
     let bare = yard.bare_store(Rows {
         batch,
-        messages: 60_000,
+        messages: after[0],
         a_second: 0,
         event_bytes: EVENT_BYTES,
         senders: MEMBERS,

@@ -160,12 +160,8 @@ impl Write for SqliteWriter {
             ])?;
         }
         drop(heads);
-        for event in &changes.events {
-            put_event(&rows, event)?;
-        }
-        for (room, sender, cid, remembered) in &changes.remembered {
-            put_remembered(&rows, *room, sender, cid, remembered)?;
-        }
+        put_events(&rows, &changes.events)?;
+        put_remembered(&rows, &changes.remembered)?;
         for (room, user, standing) in &changes.standings {
             put_standing(&rows, *room, user, *standing)?;
         }
@@ -242,42 +238,43 @@ fn put_room(db: &Connection, room: &Room) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn put_event(db: &Connection, event: &NewEvent<'_>) -> rusqlite::Result<()> {
-    let key = row::event_key(event.room, event.seq);
-    db.prepare_cached(
+fn put_events(db: &Connection, events: &[NewEvent<'_>]) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached(
         "INSERT INTO events (id, ts, by, kind, sum, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![
-        key,
-        event.ts as i64,
-        event.by.map(UserId::as_str),
-        event.kind,
-        row::sum(key, event.bytes),
-        event.bytes
-    ])?;
+    )?;
+    for event in events {
+        let key = row::event_key(event.room, event.seq);
+        insert.execute(params![
+            key,
+            event.ts as i64,
+            event.by.map(UserId::as_str),
+            event.kind,
+            row::sum(key, event.bytes),
+            event.bytes
+        ])?;
+    }
     Ok(())
 }
 
 fn put_remembered(
     db: &Connection,
-    room: RoomNo,
-    sender: &Sender,
-    cid: &Cid,
-    remembered: &Remembered,
+    all: &[(RoomNo, &Sender, Cid, Remembered)],
 ) -> rusqlite::Result<()> {
-    db.prepare_cached(
+    let mut insert = db.prepare_cached(
         "INSERT INTO dedupe (room, user, cid, seq, n, ts, hash) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute(params![
-        room.0 as i64,
-        sender_text(sender),
-        cid.as_str(),
-        remembered.seq as i64,
-        remembered.n.map(|n| n as i64),
-        remembered.ts as i64,
-        remembered.hash.to_be_bytes()
-    ])?;
+    )?;
+    for (room, sender, cid, remembered) in all {
+        insert.execute(params![
+            room.0 as i64,
+            sender_text(sender),
+            cid.as_str(),
+            remembered.seq as i64,
+            remembered.n.map(|n| n as i64),
+            remembered.ts as i64,
+            remembered.hash.to_be_bytes()
+        ])?;
+    }
     Ok(())
 }
 
