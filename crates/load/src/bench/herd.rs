@@ -152,13 +152,42 @@ impl Herd {
         Ok(herd)
     }
 
-    /// Lets more in, until there are so many.
+    /// Lets more in as fast as they are, until there are so many.
     pub(crate) fn grow(&mut self, addr: SocketAddr, members: usize) -> Result<(), Error> {
+        self.let_in(addr, members, |_| 0)
+    }
+
+    /// Lets more in, so many a second, until there are so many.
+    pub(crate) fn grow_by(
+        &mut self,
+        addr: SocketAddr,
+        members: usize,
+        a_second: u64,
+    ) -> Result<(), Error> {
+        let (before, start_ns) = (self.members.len(), self.clock.now_ns());
+        let at_ns = |who: usize| start_ns + arrival_ns((who - before) as u64, a_second);
+        self.let_in(addr, members, at_ns)
+    }
+
+    /// Lets everyone in at their time, or as soon after it as few enough are on their way.
+    fn let_in(
+        &mut self,
+        addr: SocketAddr,
+        members: usize,
+        at_ns: impl Fn(usize) -> u64,
+    ) -> Result<(), Error> {
         let mut watch = Watch::new();
         while self.inside < members {
-            while self.members.len() < members && self.members.len() - self.inside < CONNECTING_MAX
+            let now_ns = self.clock.now_ns();
+            while self.members.len() < members
+                && at_ns(self.members.len()) <= now_ns
+                && self.members.len() - self.inside < CONNECTING_MAX
             {
                 self.open(addr).map_err(Error::io("opening a connection"))?;
+            }
+            if self.members.len() < members && at_ns(self.members.len()) > now_ns {
+                let set = self.alarm.set(self.clock.now_ns(), at_ns(self.members.len()));
+                set.map_err(Error::io("setting a timer"))?;
             }
             self.turn(Duration::from_millis(100))?;
             watch.look(self.inside as u64, members as u64)?;

@@ -29,23 +29,39 @@ const STRETCH: Duration = Duration::from_millis(500);
 const PHASES: [&str; 3] = ["calm", "while they come", "while they are spoken to"];
 const OVER: u8 = PHASES.len() as u8;
 
+/// The p99 of each stretch in microseconds, by phase.
+type Stretches = [Vec<f64>; PHASES.len()];
+
+#[derive(Clone, Copy)]
+struct Crowd {
+    members: usize,
+    a_second: u64,
+    /// How long it is calm, and how long they are spoken to.
+    phase_s: u64,
+}
+
+struct Turn {
+    /// Until all were in.
+    in_s: f64,
+    spoken: Heard,
+    waits: Stretches,
+}
+
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
-    let (members, a_second, calm_s) =
-        if scale.quick { (2_000, 1_000, 2) } else { (10_000, 2_000, 5) };
-    let (running, others) = yard.with_two_rooms(members, OTHERS);
-    let phase = AtomicU8::new(0);
-    let (spoken, waits) = std::thread::scope(|threads| {
-        let beside = threads.spawn(|| listen(running.addr, others, &phase));
-        let spoken = vast(&running, members, a_second, calm_s, &phase, report);
-        phase.store(OVER, Ordering::Release);
-        let waits = beside.join().expect("the others do not panic");
-        Ok::<_, Error>((spoken?, waits?))
-    })?;
-    let us = |heard: &Heard, quantile| heard.latency.value_at_quantile(quantile) as f64 / 1e3;
-    report.figure("listeners", members as f64);
-    report.figure("p50 of what they are told, µs", us(&spoken, 0.5));
-    report.figure("p99 of what they are told, µs", us(&spoken, 0.99));
-    let mut p99s = waits.map(|mut stretches| median(&mut stretches));
+    let crowd = match scale.quick {
+        true => Crowd { members: 2_000, a_second: 1_000, phase_s: 2 },
+        false => Crowd { members: 10_000, a_second: 2_000, phase_s: 5 },
+    };
+    let turns = (0..scale.turns.min(3)).map(|_| turn(yard, crowd, report));
+    let turns = turns.collect::<Result<Vec<Turn>, Error>>()?;
+    let of = |figure: fn(&Turn) -> f64| median(&mut turns.iter().map(figure).collect::<Vec<f64>>());
+    report.figure("listeners", crowd.members as f64);
+    report.figure("seconds until all were in", of(|turn| turn.in_s));
+    report.figure("p50 of what they are told, µs", of(|turn| us(&turn.spoken, 0.5)));
+    report.figure("p99 of what they are told, µs", of(|turn| us(&turn.spoken, 0.99)));
+    let mut p99s: [f64; PHASES.len()] = std::array::from_fn(|phase| {
+        median(&mut turns.iter().flat_map(|turn| turn.waits[phase].clone()).collect::<Vec<f64>>())
+    });
     for (phase, p99) in PHASES.iter().zip(&p99s) {
         report.figure(&format!("p99 of the others, {phase}, µs"), *p99);
     }
@@ -56,44 +72,52 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
     Ok(())
 }
 
-/// Everyone comes at a pace, and then hears what one of them says.
+fn us(heard: &Heard, quantile: f64) -> f64 {
+    heard.latency.value_at_quantile(quantile) as f64 / 1e3
+}
+
+/// A room of its own server, and the others beside it.
+fn turn(yard: &Yard, crowd: Crowd, report: &mut Report) -> Result<Turn, Error> {
+    let (running, others) = yard.with_two_rooms(crowd.members, OTHERS);
+    let phase = AtomicU8::new(0);
+    std::thread::scope(|threads| {
+        let beside = threads.spawn(|| listen(running.addr, others, &phase));
+        let spoken = vast(&running, crowd, &phase, report);
+        phase.store(OVER, Ordering::Release);
+        let waits = beside.join().expect("the others do not panic");
+        let (in_s, spoken) = spoken?;
+        Ok(Turn { in_s, spoken, waits: waits? })
+    })
+}
+
+/// Everyone comes at a pace, and then hears what one of them says. Says how long it took until all were in.
 fn vast(
     running: &Running,
-    members: usize,
-    a_second: usize,
-    calm_s: u64,
+    Crowd { members, a_second, phase_s }: Crowd,
     phase: &AtomicU8,
     report: &mut Report,
-) -> Result<Heard, Error> {
+) -> Result<(f64, Heard), Error> {
     let mut herd = Herd::gather(running.addr, running.dialect.clone(), 1, 1, 64)?;
-    herd.idle(Duration::from_secs(calm_s))?;
+    herd.idle(Duration::from_secs(phase_s))?;
     eprintln!("  {members} come, {a_second} a second");
     phase.store(1, Ordering::Release);
-    let (from, step) = (Instant::now(), a_second / 100);
-    for inside in (step..=members).step_by(step) {
-        herd.grow(running.addr, inside)?;
-        let due = Duration::from_secs_f64(inside as f64 / a_second as f64);
-        herd.idle(due.saturating_sub(from.elapsed()))?;
-    }
-    report.figure("seconds until all were in", from.elapsed().as_secs_f64());
+    let from = Instant::now();
+    herd.grow_by(running.addr, members, a_second)?;
+    let in_s = from.elapsed().as_secs_f64();
     // Both rooms are heard in both shards.
     let heard_in = running.server.as_ref().expect("ours").metric("tertulia_rooms");
     report.expect(heard_in == 4, || format!("{heard_in} times a shard hears a room, not 4"));
     eprintln!("  they are spoken to");
     phase.store(2, Ordering::Release);
-    let heard = herd.send(Pace::ASecond(SAY), Duration::from_secs(calm_s))?;
+    let heard = herd.send(Pace::ASecond(SAY), Duration::from_secs(phase_s))?;
     report.expect(heard.faults == 0, || format!("{} were out of order", heard.faults));
-    Ok(heard)
+    Ok((in_s, heard))
 }
 
-/// The p99 of each stretch, by phase.
-fn listen(
-    addr: SocketAddr,
-    dialect: Dialect,
-    phase: &AtomicU8,
-) -> Result<[Vec<f64>; PHASES.len()], Error> {
+/// What they wait beside it, until it is over.
+fn listen(addr: SocketAddr, dialect: Dialect, phase: &AtomicU8) -> Result<Stretches, Error> {
     let mut herd = Herd::gather(addr, dialect, OTHERS, OTHERS, 64)?;
-    let mut stretches = [const { Vec::new() }; PHASES.len()];
+    let mut stretches = Stretches::default();
     loop {
         let before = phase.load(Ordering::Acquire);
         if before == OVER {
@@ -102,8 +126,7 @@ fn listen(
         let heard = herd.send(Pace::ASecond(OTHERS_SAY), STRETCH)?;
         // What lies in two phases belongs to neither.
         if phase.load(Ordering::Acquire) == before {
-            let p99 = heard.latency.value_at_quantile(0.99) as f64 / 1e3;
-            stretches[usize::from(before)].push(p99);
+            stretches[usize::from(before)].push(us(&heard, 0.99));
         }
     }
 }
