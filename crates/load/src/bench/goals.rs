@@ -100,7 +100,13 @@ const GOALS: &[Goal] = &[
         "one at a time: ack p50, in syncs",
         AtMost(2.0),
     ),
-    goal("sends", "ack p50, 1,024 on the way, in commits", "ack p50, in bare commits", AtMost(2.0)),
+    goal(
+        "sends",
+        "ack p50, 1,024 on the way, in bare commits of them",
+        "ack p50, in bare commits of all on the way",
+        AtMost(2.0),
+    ),
+    goal("sends", "… in bare commits as large as ours", "ack p50, in bare commits", Told),
     goal(
         "arrive",
         "connect, hello and sub in a second of a core",
@@ -228,18 +234,26 @@ mod tests {
 
     #[test]
     fn a_figure_is_reached_short_void_or_missing() {
-        let all =
-            ["of the bare store", "one at a time: ack p50, in syncs", "ack p50, in bare commits"];
-        let with = |values: [f64; 3]| all.into_iter().zip(values).collect::<Vec<_>>();
-        assert_eq!(judged("sends", &with([0.6, 2.0, 1.9])), (vec!["reached"; 3], 0));
+        let all = [
+            "of the bare store",
+            "one at a time: ack p50, in syncs",
+            "ack p50, in bare commits of all on the way",
+            "ack p50, in bare commits",
+        ];
+        let with = |values: [f64; 4]| all.into_iter().zip(values).collect::<Vec<_>>();
+        let (reached, told) = ("reached", "told");
         assert_eq!(
-            judged("sends", &with([0.59, 2.0, 2.1])),
-            (vec!["short", "reached", "short"], 2)
+            judged("sends", &with([0.6, 2.0, 1.9, 2.1])),
+            (vec![reached, reached, reached, told], 0)
         );
-        let mut drifted = with([0.9, 1.0, 1.0]);
+        assert_eq!(
+            judged("sends", &with([0.59, 2.0, 2.1, 2.1])),
+            (vec!["short", reached, "short", told], 2)
+        );
+        let mut drifted = with([0.9, 1.0, 1.0, 1.0]);
         drifted.push(("drift of the bare store", 0.11));
-        assert_eq!(judged("sends", &drifted), (vec!["void", "reached", "reached"], 1));
-        assert_eq!(judged("sends", &[]), (vec!["missing"; 3], 3));
-        assert_eq!(judged("sends", &with([f64::NAN, 1.0, 1.0])).0[0], "short");
+        assert_eq!(judged("sends", &drifted), (vec!["void", reached, reached, told], 1));
+        assert_eq!(judged("sends", &[]), (vec!["missing"; 4], 4));
+        assert_eq!(judged("sends", &with([f64::NAN, 1.0, 1.0, 1.0])).0[0], "short");
     }
 }
