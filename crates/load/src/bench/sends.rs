@@ -79,17 +79,10 @@ fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> 
     drop(herd);
     // With so many on the way an ack waits for the work on all of them. What a sync costs shows alone.
     let alone = Herd::gather(running.addr, dialect, 1, 1, 64)?.keep_in_flight(1, scale.time)?;
-    let bare = |batch| {
-        let rows = Rows {
-            batch,
-            messages: after[0],
-            a_second: 0,
-            event_bytes: EVENT_BYTES,
-            senders: MEMBERS,
-        };
-        yard.bare_store(rows)
-    };
-    let (bare, whole) = (bare(batch)?, bare((MEMBERS * IN_FLIGHT) as u64)?);
+    let rows =
+        Rows { batch, messages: after[0], a_second: 0, event_bytes: EVENT_BYTES, senders: MEMBERS };
+    let bare = yard.bare_store(rows)?;
+    let whole = yard.bare_store(Rows { batch: (MEMBERS * IN_FLIGHT) as u64, ..rows })?;
     let p50_us = |heard: &super::herd::Heard| heard.ack.value_at_quantile(0.5) as f64 / 1e3;
     Ok(Turn {
         acked_a_second: heard.acks as f64 / heard.took.as_secs_f64(),
