@@ -3,17 +3,27 @@
 
 use tertulia_proof::report::Report;
 
-use super::fan_out::{Load, Pace, Turns, turn};
+use super::fan_out::{Entrant, Load, Pace, Turns, turn};
 use super::side::{Rows, Side, Yard};
-use super::{Scale, steady};
+use super::{Scale, median};
 use crate::error::Error;
 use crate::options::Durability;
 
 /// Bun with a body as long as our whole event: its room, number, time, author and name go over the wire, too.
 const BUN_EQUAL: &str = "Bun, at equal bytes";
 
+const FSYNC: Side = Side::Tertulia(Durability::Fsync);
+const MEMORY: Side = Side::Tertulia(Durability::Memory);
+const LIMIT: Side = Side::Copy { payload_bytes: 0 };
+
+/// Rounds of a turn in which those who are held against each other are measured.
+const ROUNDS: usize = 6;
+
 /// Up to so many members what it costs to store a message is a part of its deliveries.
 const STORE_COUNTS: usize = 100;
+
+/// Up to so many members the crowds of everyone fit into one process at the same time.
+const MEMORY_BESIDE: usize = 1_000;
 
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
     let sizes: &[usize] = if scale.quick { &[100, 1_000] } else { &[100, 1_000, 5_000] };
@@ -25,75 +35,73 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
             pace: Pace::Outstanding(64),
             time: scale.time,
         };
-        let limit = Side::Copy { payload_bytes: 0 };
-        let turns = steady(
-            |turns: &Turns| turns.drift(limit),
-            || {
-                let mut turns = Turns::default();
-                for round in 0..scale.turns {
-                    eprintln!("  {members} members, turn {} of {}", round + 1, scale.turns);
-                    one_by_one(yard, load, &mut turns, report)?;
-                }
-                Ok(turns)
-            },
-        )?;
-        turns.tell(&format!("{members} members"), report);
+        let what = format!("{members} members");
+        let turns = (0..scale.turns).map(|turn| {
+            eprintln!("  {what}, turn {} of {}", turn + 1, scale.turns);
+            one_turn(yard, load, report)
+        });
+        let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
         judge(members, &turns, report);
+        let turns = Turns::of_all(turns);
+        turns.tell(&what, report);
+        turns.draw_costs(&what, &[FSYNC.name(), LIMIT.name(), BUN_EQUAL], report);
+        for side in [FSYNC, LIMIT, Side::Bun, Side::Nats] {
+            let name = format!("CPU µs a delivery, by members | {}", side.name());
+            report.point(&name, members as f64, turns.of(side.name(), |one| one.cpu_us));
+        }
     }
     Ok(())
 }
 
-/// One turn of everyone.
-fn one_by_one(
-    yard: &Yard,
-    load: Load,
-    turns: &mut Turns,
-    report: &mut Report,
-) -> Result<(), Error> {
-    let fsync = Side::Tertulia(Durability::Fsync);
-    let ours = turn(yard, fsync, load, report)?;
-    turns.add(fsync, ours);
-    let payload_bytes = ours.payload_bytes();
-    let batch = ours.batch.round().max(1.0) as u64;
-    let event_bytes = payload_bytes;
-    let rows = Rows { batch, messages: 20_000, a_second: 0, event_bytes, senders: 1 };
+/// Those who are held against each other, in rounds; then the others.
+fn one_turn(yard: &Yard, load: Load, report: &mut Report) -> Result<Turns, Error> {
+    let mut turns = Turns::default();
+    let slice = load.time / 4;
+    let mut ours = Entrant::start(yard, FSYNC, load)?;
+    let payload_bytes = ours.measure(slice, report)?.payload_bytes();
+    let limit = Entrant::start(yard, Side::Copy { payload_bytes }, load)?;
+    let equal = Load { body_bytes: payload_bytes, ..load };
+    let bun = Entrant::start(yard, Side::Bun, equal)?.named(BUN_EQUAL);
+    let mut entrants = vec![limit, ours, bun];
+    let memory_beside = load.members <= MEMORY_BESIDE;
+    if memory_beside {
+        entrants.push(Entrant::start(yard, MEMORY, load)?);
+    }
+    turns.rounds(&mut entrants, ROUNDS, slice, report)?;
+    drop(entrants);
+    let rows = Rows {
+        batch: turns.of(FSYNC.name(), |one| one.batch).round().max(1.0) as u64,
+        messages: 20_000,
+        a_second: 0,
+        event_bytes: payload_bytes,
+        senders: 1,
+    };
     turns.add_store(yard.bare_store(rows)?);
-    for side in [
-        Side::Copy { payload_bytes },
-        Side::Bun,
-        Side::Tertulia(Durability::Memory),
-        Side::Each { payload_bytes },
-        Side::Nats,
-        Side::Ws,
-    ] {
+    let alone = [Side::Bun, Side::Each { payload_bytes }, Side::Nats, Side::Ws];
+    for side in alone.into_iter().chain((!memory_beside).then_some(MEMORY)) {
         turns.add(side, turn(yard, side, load, report)?);
     }
-    let equal = Load { body_bytes: payload_bytes, ..load };
-    turns.add_as(BUN_EQUAL, turn(yard, Side::Bun, equal, report)?);
-    Ok(())
+    Ok(turns)
 }
 
-fn judge(members: usize, turns: &Turns, report: &mut Report) {
-    let store_us = turns.of_store(|took| took.cpu_us_per_message);
-    let cpu_us = |side: Side| turns.of(side.name(), |one| one.cpu_us);
-    let copy = cpu_us(Side::Copy { payload_bytes: 0 });
-    let (ours, bun) = (cpu_us(Side::Tertulia(Durability::Fsync)), cpu_us(Side::Bun));
-    let bun_equal = turns.of(BUN_EQUAL, |one| one.cpu_us);
-    let memory = cpu_us(Side::Tertulia(Durability::Memory));
-    for side in
-        [Side::Tertulia(Durability::Fsync), Side::Copy { payload_bytes: 0 }, Side::Bun, Side::Nats]
-    {
-        let plot = "CPU µs a delivery, by members";
-        report.point(&format!("{plot} | {}", side.name()), members as f64, cpu_us(side));
-    }
-    let store = if members <= STORE_COUNTS { store_us / members as f64 } else { 0.0 };
-    let of_limit = ours / (copy + store);
+fn judge(members: usize, turns: &[Turns], report: &mut Report) {
+    let over = |figure: &dyn Fn(&Turns) -> f64| {
+        median(&mut turns.iter().map(figure).collect::<Vec<f64>>())
+    };
+    let store_us = |turns: &Turns| turns.of_store(|took| took.cpu_us_per_message);
+    let of_limit = |turns: &Turns| {
+        let store = if members <= STORE_COUNTS { store_us(turns) / members as f64 } else { 0.0 };
+        turns.by_rounds(&[FSYNC.name(), LIMIT.name()], |us| us[0] / (us[1] + store))
+    };
+    let of_bun =
+        |side: Side| over(&|turns| turns.by_rounds(&[side.name(), BUN_EQUAL], |us| us[0] / us[1]));
     let mut figure = |name: &str, value| report.figure(&format!("{members}: {name}"), value);
-    figure("bare store, µs a message", store_us);
-    figure("ours of the limit", of_limit);
-    figure("ours of Bun, fsync", ours / bun);
-    figure("ours of Bun, memory", memory / bun);
-    figure("ours of Bun at equal bytes, fsync", ours / bun_equal);
-    figure("ours of Bun at equal bytes, memory", memory / bun_equal);
-    figure("drift of the limit", turns.drift(Side::Copy { payload_bytes: 0 }));
+    figure("bare store, µs a message", over(&store_us));
+    figure("ours of the limit", over(&of_limit));
+    figure("ours of Bun at equal bytes, fsync", of_bun(FSYNC));
+    figure("ours of Bun at equal bytes, memory", of_bun(MEMORY));
+    let apart = |side: Side| over(&|turns| turns.of(side.name(), |one| one.cpu_us));
+    figure("ours of Bun with its own bytes, fsync", apart(FSYNC) / apart(Side::Bun));
+    figure("ours of Bun with its own bytes, memory", apart(MEMORY) / apart(Side::Bun));
+    figure("drift of the limit", Turns::drift(turns, LIMIT));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tertulia_proof::report::Report;
 
 use super::herd::{Heard, Herd};
-use super::side::{Side, Yard};
-use super::{drift, median, spent};
+use super::side::{Running, Side, Yard};
+use super::{median, spent};
 use crate::error::Error;
 use crate::limit::store;
 
@@ -36,7 +36,7 @@ pub(crate) enum Pace {
 }
 
 /// What a turn showed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Shown {
     /// Of the server, for each delivery.
     pub(crate) cpu_us: f64,
@@ -69,6 +69,67 @@ impl Shown {
     }
 }
 
+/// A side with its crowd: all are in, and it can be measured again and again.
+pub(crate) struct Entrant {
+    name: &'static str,
+    running: Running,
+    herd: Herd,
+    load: Load,
+}
+
+impl Entrant {
+    /// Starts a side and lets its crowd in.
+    pub(crate) fn start(yard: &Yard, side: Side, load: Load) -> Result<Entrant, Error> {
+        Entrant::of(side.name(), yard.start(side, load.members)?, load)
+    }
+
+    /// Under another name, where a side runs in more than one way.
+    pub(crate) fn named(self, name: &'static str) -> Entrant {
+        Entrant { name, ..self }
+    }
+
+    /// Lets the crowd of what runs in, and has it warm up.
+    pub(crate) fn of(name: &'static str, running: Running, load: Load) -> Result<Entrant, Error> {
+        let Load { members, senders, body_bytes, .. } = load;
+        let dialect = running.dialect.clone();
+        let mut herd = Herd::gather(running.addr, dialect, members, senders, body_bytes)?;
+        herd.send(load.pace, load.time / 5)?;
+        Ok(Entrant { name, running, herd, load })
+    }
+
+    /// What it shows while the crowd talks for so long.
+    pub(crate) fn measure(&mut self, time: Duration, report: &mut Report) -> Result<Shown, Error> {
+        let server = self.running.server.as_ref();
+        let count = |series: &str| server.map_or(0, |server| server.metric(series));
+        let counts = || {
+            ["tertulia_writes_total", "tertulia_commits_total", "tertulia_events_total"].map(count)
+        };
+        let before = counts();
+        let cpu = spent::cpu(self.running.pid);
+        let heard = self.herd.send(self.load.pace, time)?;
+        let cpu = spent::cpu(self.running.pid) - cpu;
+        let after = counts();
+        let [writes, commits, events] = std::array::from_fn(|n| (after[n] - before[n]) as f64);
+        let Heard { faults, refused, .. } = heard;
+        report.expect(faults + refused == 0, || {
+            format!("{}: {faults} out of order, {refused} refused", self.name)
+        });
+        let deliveries = heard.deliveries as f64;
+        let us = |quantile| heard.latency.value_at_quantile(quantile) as f64 / 1e3;
+        Ok(Shown {
+            cpu_us: cpu.as_secs_f64() * 1e6 / deliveries,
+            per_second: deliveries / heard.took.as_secs_f64(),
+            per_read: deliveries / heard.reads.max(1) as f64,
+            frame_bytes: heard.frame_bytes as f64 / deliveries,
+            latency_us: QUANTILES.map(us),
+            faults,
+            load_share: heard.cpu.as_secs_f64() / heard.took.as_secs_f64(),
+            per_write: deliveries / writes,
+            batch: events / commits,
+        })
+    }
+}
+
 /// One turn of one side.
 pub(crate) fn turn(
     yard: &Yard,
@@ -76,40 +137,10 @@ pub(crate) fn turn(
     load: Load,
     report: &mut Report,
 ) -> Result<Shown, Error> {
-    let running = yard.start(side, load.members)?;
-    let dialect = running.dialect.clone();
-    let mut herd =
-        Herd::gather(running.addr, dialect, load.members, load.senders, load.body_bytes)?;
-    herd.send(load.pace, load.time / 5)?;
-    let count = |series: &str| running.server.as_ref().map_or(0, |server| server.metric(series));
-    let counts =
-        || ["tertulia_writes_total", "tertulia_commits_total", "tertulia_events_total"].map(count);
-    let before = counts();
-    let cpu = spent::cpu(running.pid);
-    let heard = herd.send(load.pace, load.time)?;
-    let cpu = spent::cpu(running.pid) - cpu;
-    let after = counts();
-    let [writes, commits, events] = std::array::from_fn(|n| (after[n] - before[n]) as f64);
-    let Heard { faults, refused, .. } = heard;
-    report.expect(faults + refused == 0, || {
-        format!("{}: {faults} out of order, {refused} refused", side.name())
-    });
-    let deliveries = heard.deliveries as f64;
-    let us = |quantile| heard.latency.value_at_quantile(quantile) as f64 / 1e3;
-    Ok(Shown {
-        cpu_us: cpu.as_secs_f64() * 1e6 / deliveries,
-        per_second: deliveries / heard.took.as_secs_f64(),
-        per_read: deliveries / heard.reads.max(1) as f64,
-        frame_bytes: heard.frame_bytes as f64 / deliveries,
-        latency_us: QUANTILES.map(us),
-        faults,
-        load_share: heard.cpu.as_secs_f64() / heard.took.as_secs_f64(),
-        per_write: deliveries / writes,
-        batch: events / commits,
-    })
+    Entrant::start(yard, side, load)?.measure(load.time, report)
 }
 
-/// What all turns showed.
+/// What one turn or several showed.
 #[derive(Default)]
 pub(crate) struct Turns {
     /// By the name of the side.
@@ -120,12 +151,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     pub(crate) fn add(&mut self, side: Side, shown: Shown) {
-        self.add_as(side.name(), shown);
-    }
-
-    /// Under another name, where a side ran in more than one way.
-    pub(crate) fn add_as(&mut self, name: &'static str, shown: Shown) {
-        self.sides.entry(name).or_default().push(shown);
+        self.sides.entry(side.name()).or_default().push(shown);
     }
 
     pub(crate) fn add_store(&mut self, took: store::Took) {
@@ -141,6 +167,11 @@ impl Turns {
     pub(crate) fn of(&self, name: &str, figure: impl Fn(&Shown) -> f64) -> f64 {
         let turns = self.sides.get(name).into_iter().flatten();
         median(&mut turns.map(figure).collect::<Vec<f64>>())
+    }
+
+    /// The largest figure of a side.
+    pub(crate) fn most(&self, name: &str, figure: impl Fn(&Shown) -> f64) -> f64 {
+        self.sides.get(name).into_iter().flatten().map(figure).fold(f64::NAN, f64::max)
     }
 
     /// A row of the report's table for each side, behind `case`.
@@ -166,10 +197,65 @@ impl Turns {
         }
     }
 
-    /// How far a side's cost moved while the turns went on; see [`super::goals::DRIFT_MAX`].
-    pub(crate) fn drift(&self, side: Side) -> f64 {
-        let turns = self.sides.get(side.name()).into_iter().flatten();
-        drift(&turns.map(|one| one.cpu_us).collect::<Vec<f64>>())
+    /// Measures those who run beside each other one after the other, so often and for so long each time. What
+    /// makes the machine slower for a while, as others who use it do, makes it slower for all of them.
+    pub(crate) fn rounds(
+        &mut self,
+        entrants: &mut [Entrant],
+        times: usize,
+        time: Duration,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        for _ in 0..times {
+            for entrant in &mut *entrants {
+                let shown = entrant.measure(time, report)?;
+                self.sides.entry(entrant.name).or_default().push(shown);
+            }
+        }
+        Ok(())
+    }
+
+    /// The median, over the rounds, of what `ratio` makes of the cost of a delivery of those sides.
+    pub(crate) fn by_rounds(&self, names: &[&str], ratio: impl Fn(&[f64]) -> f64) -> f64 {
+        let sides: Option<Vec<&Vec<Shown>>> =
+            names.iter().map(|name| self.sides.get(name)).collect();
+        let sides = sides.unwrap_or_default();
+        let rounds = sides.iter().map(|shown| shown.len()).min().unwrap_or(0);
+        let ratios = (0..rounds).map(|round| {
+            ratio(&sides.iter().map(|shown| shown[round].cpu_us).collect::<Vec<f64>>())
+        });
+        median(&mut ratios.collect::<Vec<f64>>())
+    }
+
+    /// What a side shows if it is held against itself, each round against the one before: how far that is from 1,
+    /// at the median, is what the rounds make of a machine that does not stand still.
+    pub(crate) fn drift(turns: &[Turns], side: Side) -> f64 {
+        let shown = turns.iter().filter_map(|turn| turn.sides.get(side.name()));
+        let moves =
+            shown.flat_map(|shown| shown.windows(2).map(|two| two[1].cpu_us / two[0].cpu_us));
+        (median(&mut moves.collect::<Vec<f64>>()) - 1.0).abs()
+    }
+
+    /// All of them together.
+    pub(crate) fn of_all(turns: Vec<Turns>) -> Turns {
+        let mut all = Turns::default();
+        for turn in turns {
+            for (name, shown) in turn.sides {
+                all.sides.entry(name).or_default().extend(shown);
+            }
+            all.stores.extend(turn.stores);
+        }
+        all
+    }
+
+    /// Draws what some sides cost, one time after the other.
+    pub(crate) fn draw_costs(&self, case: &str, names: &[&str], report: &mut Report) {
+        for name in names {
+            for (time, one) in self.sides.get(name).into_iter().flatten().enumerate() {
+                let plot = format!("CPU µs a delivery, each time: {case} | {name}");
+                report.point(&plot, (time + 1) as f64, one.cpu_us);
+            }
+        }
     }
 
     /// Draws the latencies of each side, from the median to the longest.
@@ -186,5 +272,43 @@ impl Turns {
     /// Whether the latencies of a side say anything.
     pub(crate) fn is_void(&self, name: &str) -> bool {
         self.of(name, |one| one.load_share) > LOAD_SHARE_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Side = Side::Copy { payload_bytes: 0 };
+
+    fn turn(costs: &[(Side, &[f64])]) -> Turns {
+        let mut turns = Turns::default();
+        for (side, costs) in costs {
+            costs.iter().for_each(|cpu_us| {
+                turns.add(*side, Shown { cpu_us: *cpu_us, ..Shown::default() });
+            });
+        }
+        turns
+    }
+
+    #[test]
+    fn a_machine_that_slows_down_for_a_while_changes_no_ratio_of_a_round() {
+        let turn =
+            turn(&[(LIMIT, &[1.0, 1.0, 2.0, 2.0, 4.0]), (Side::Bun, &[3.0, 3.0, 6.0, 6.0, 12.0])]);
+        let beside = |names: &[&str]| turn.by_rounds(names, |us| us[0] / us[1]);
+        assert_eq!(beside(&[Side::Bun.name(), LIMIT.name()]), 3.0);
+        assert_eq!(turn.of(Side::Bun.name(), |one| one.cpu_us), 6.0);
+        assert!(beside(&[Side::Ws.name(), LIMIT.name()]).is_nan(), "nobody measured it");
+    }
+
+    #[test]
+    fn a_limit_that_moves_one_way_drifts_and_one_that_sways_does_not() {
+        let swaying = turn(&[(LIMIT, &[1.0, 1.25, 1.0, 1.0, 1.25, 1.0])]);
+        assert_eq!(Turns::drift(&[swaying], LIMIT), 0.0);
+        // From one turn to the next everything is started afresh: nothing is compared over that.
+        let [first, second] =
+            [&[1.0, 1.5, 2.25][..], &[9.0, 13.5]].map(|costs| turn(&[(LIMIT, costs)]));
+        assert_eq!(Turns::drift(&[first, second], LIMIT), 0.5);
+        assert!(Turns::drift(&[], LIMIT).is_nan());
     }
 }

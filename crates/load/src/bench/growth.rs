@@ -3,10 +3,10 @@
 
 use tertulia_proof::report::Report;
 
-use super::fan_out::{Load, Pace, Turns, turn};
+use super::Scale;
+use super::fan_out::{Entrant, Load, Pace, Turns};
 use super::herd::Herd;
 use super::side::{ROOMS_EACH, Side, Yard};
-use super::{Scale, median, spent};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -15,69 +15,77 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
     rooms(yard, scale, report)
 }
 
-/// Without the store, whose cost is shared by those who hear a message, and beside the limit, which has its own
-/// curve.
+/// Rounds of a turn, each of all sizes.
+const ROUNDS: usize = 5;
+
+/// Who talks, in a room of so many.
+fn load(members: usize, scale: &Scale) -> Load {
+    Load { members, senders: 1, body_bytes: 64, pace: Pace::Outstanding(64), time: scale.time / 4 }
+}
+
+/// Without the store, whose cost is shared by those who hear a message.
 fn members(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
-    let sizes: &[usize] =
-        if scale.quick { &[100, 1_000] } else { &[100, 300, 1_000, 3_000, 10_000] };
+    let sizes: &[(usize, &str)] = match scale.quick {
+        true => &[(100, "100 members"), (1_000, "1000 members")],
+        false => &[
+            (100, "100 members"),
+            (300, "300 members"),
+            (1_000, "1000 members"),
+            (3_000, "3000 members"),
+            (10_000, "10000 members"),
+        ],
+    };
     let ours = Side::Tertulia(Durability::Memory);
-    let mut turns: Vec<Turns> = sizes.iter().map(|_| Turns::default()).collect();
-    // One size after the other, and again: a while in which the machine is slower hits all of them.
-    for round in 0..scale.turns.min(3) {
-        for (&members, turns) in sizes.iter().zip(&mut turns) {
-            eprintln!("  {members} members, turn {}", round + 1);
-            let pace = Pace::Outstanding(64);
-            let load = Load { members, senders: 1, body_bytes: 64, pace, time: scale.time };
-            turns.add(ours, turn(yard, ours, load, report)?);
-        }
+    let mut turns = Turns::default();
+    for turn in 1..=scale.turns.min(3) {
+        eprintln!("  members, turn {turn}");
+        let start = |&(members, name)| {
+            Entrant::start(yard, ours, load(members, scale)).map(|one: Entrant| one.named(name))
+        };
+        let mut all = sizes.iter().map(start).collect::<Result<Vec<Entrant>, Error>>()?;
+        turns.rounds(&mut all, ROUNDS, scale.time / 4, report)?;
     }
-    let mut costs = Vec::new();
-    for (&members, turns) in sizes.iter().zip(&turns) {
-        let cost = turns.of(ours.name(), |one| one.cpu_us);
-        report.point("CPU µs a delivery, by members | memory", members as f64, cost);
-        report.case(&format!("{members} members"), "", "CPU µs/delivery", cost);
-        costs.push(cost);
-    }
-    judge("members", &costs, report);
+    judge("members", sizes, &turns, report);
     Ok(())
 }
 
-/// What a delivery costs in a room of a hundred while so many others are heard and silent.
-fn among(yard: &Yard, rooms: usize, scale: &Scale) -> Result<f64, Error> {
-    let (running, others) = yard.with_rooms(rooms, 100);
-    let silent = rooms.div_ceil(ROOMS_EACH);
-    let _others = Herd::gather(running.addr, others, silent, 1, 64)?;
-    let mut herd = Herd::gather(running.addr, running.dialect.clone(), 100, 1, 64)?;
-    herd.send(Pace::Outstanding(64), scale.time / 5)?;
-    let cpu = spent::cpu(running.pid);
-    let heard = herd.send(Pace::Outstanding(64), scale.time)?;
-    Ok((spent::cpu(running.pid) - cpu).as_secs_f64() * 1e6 / heard.deliveries as f64)
-}
-
-/// A hundred members talk in one room, and there are others.
+/// A hundred members talk in one room, and so many others are heard and silent.
 fn rooms(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
-    let sizes: &[usize] = if scale.quick { &[1, 1_000] } else { &[1, 100, 1_000, 10_000] };
-    let mut seen = vec![Vec::new(); sizes.len()];
-    for round in 0..scale.turns.min(3) {
-        for (&rooms, seen) in sizes.iter().zip(&mut seen) {
-            eprintln!("  {rooms} rooms, turn {}", round + 1);
-            seen.push(among(yard, rooms, scale)?);
+    let sizes: &[(usize, &str)] = match scale.quick {
+        true => &[(1, "1 room"), (1_000, "1000 rooms")],
+        false => {
+            &[(1, "1 room"), (100, "100 rooms"), (1_000, "1000 rooms"), (10_000, "10000 rooms")]
         }
+    };
+    let mut turns = Turns::default();
+    for turn in 1..=scale.turns.min(3) {
+        eprintln!("  rooms, turn {turn}");
+        let (mut all, mut silent) = (Vec::new(), Vec::new());
+        for &(rooms, name) in sizes {
+            let (running, others) = yard.with_rooms(rooms, 100);
+            silent.push(Herd::gather(running.addr, others, rooms.div_ceil(ROOMS_EACH), 1, 64)?);
+            all.push(Entrant::of(name, running, load(100, scale))?);
+        }
+        turns.rounds(&mut all, ROUNDS, scale.time / 4, report)?;
     }
-    let mut costs = Vec::new();
-    for (&rooms, seen) in sizes.iter().zip(&mut seen) {
-        let cost = median(seen);
-        report.point("CPU µs a delivery, by rooms | memory", rooms as f64, cost);
-        report.case(&format!("{rooms} rooms"), "", "CPU µs/delivery", cost);
-        costs.push(cost);
-    }
-    judge("rooms", &costs, report);
+    judge("rooms", sizes, &turns, report);
     Ok(())
 }
 
-/// How flat the curve is: its highest point beside the mean of all. Less is welcome.
-fn judge(what: &str, costs: &[f64], report: &mut Report) {
-    let mean = costs.iter().sum::<f64>() / costs.len() as f64;
-    let most = costs.iter().copied().fold(0.0, f64::max) / mean;
-    report.figure(&format!("{what}: most of the mean"), most);
+/// How flat the curve is: its highest point beside the mean of all, each taken round by round. Less is welcome.
+fn judge(what: &str, sizes: &[(usize, &'static str)], turns: &Turns, report: &mut Report) {
+    let names: Vec<&'static str> = sizes.iter().map(|(_, name)| *name).collect();
+    let mut highest = 0.0_f64;
+    for (place, (size, name)) in sizes.iter().enumerate() {
+        let cost = turns.of(name, |one| one.cpu_us);
+        let plot = format!("CPU µs a delivery, by {what} | memory");
+        report.point(&plot, *size as f64, cost);
+        report.case(name, "", "CPU µs/delivery", cost);
+        let of_mean = turns.by_rounds(&names, |costs| {
+            costs[place] * costs.len() as f64 / costs.iter().sum::<f64>()
+        });
+        report.case(name, "", "of the mean", of_mean);
+        highest = highest.max(of_mean);
+    }
+    report.figure(&format!("{what}: most of the mean"), highest);
 }

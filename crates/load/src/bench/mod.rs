@@ -1,8 +1,8 @@
 //! Bench: how fast it is, beside its peers and beside what the machine allows, in one run.
 //!
 //! Every server is kept to one processor and the crowd to another. What is compared runs in turns (A B C A B C
-//! …), each time afresh, and the median of the turns counts: on a machine that others use, too, ratios within a
-//! run say something, single times do not.
+//! …), or beside each other in rounds of a part of a second, and the median counts: on a machine that others use,
+//! too, ratios within a run say something, single times do not.
 
 mod around;
 mod arrive;
@@ -152,25 +152,26 @@ fn write(options: &Options, report: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// How often turns are taken anew because a limit drifted.
-const AGAIN_MAX: usize = 2;
+/// So many times as many turns as are asked for, at most, until the limit stood still over those.
+const TURNS_MAX: usize = 3;
 
-/// What turns find, taken anew if their limit drifted meanwhile: a machine that others use, too, was not the
-/// same then at the beginning and at the end.
+/// The newest `turns` turns over which the limit stood still, as `drift` tells; the last ones if it never did.
+/// A machine that others use, too, is not the same all the time. `turn` is told which one it is.
 pub(crate) fn steady<T>(
-    drift: impl Fn(&T) -> f64,
-    mut turns: impl FnMut() -> Result<T, Error>,
-) -> Result<T, Error> {
-    let mut found = turns()?;
-    for _ in 0..AGAIN_MAX {
-        let drifted = drift(&found);
-        if drifted <= goals::DRIFT_MAX {
-            break;
+    turns: usize,
+    drift: impl Fn(&[T]) -> f64,
+    mut turn: impl FnMut(usize) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(turn(taken.len() + 1)?);
+        let Some(first) = taken.len().checked_sub(turns) else { continue };
+        let drifted = drift(&taken[first..]);
+        if drifted <= goals::DRIFT_MAX || taken.len() >= turns * TURNS_MAX {
+            return Ok(taken.split_off(first));
         }
-        eprintln!("  the limit drifted by {drifted:.2}: once more");
-        found = turns()?;
+        eprintln!("  the limit drifted by {drifted:.2} over {turns} turns: one more");
     }
-    Ok(found)
 }
 
 /// How far the later half of some figures is from the earlier one, as a share of all; 0 for a single one.
@@ -200,21 +201,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_drifts_is_tried_again_and_not_for_ever() {
+    fn turns_go_on_until_the_limit_stands_still_and_not_for_ever() {
         assert_eq!(drift(&[7.0]), 0.0);
         assert_eq!(drift(&[10.0, 14.0, 10.0, 6.0, 10.0]), 0.4);
         assert_eq!(drift(&[10.0, 10.0, 99.0, 10.0, 10.0]), 0.0);
-        let mut found = vec![0.0, 0.2, 0.3];
-        let mut again = || Ok(found.pop().expect("no more than that"));
-        assert_eq!(steady(|drift| *drift, &mut again).unwrap(), 0.0);
-        let mut times = 0;
-        let always = steady(
-            |_| 0.5,
-            || {
-                times += 1;
-                Ok(times)
-            },
-        );
-        assert_eq!(always.unwrap(), 1 + AGAIN_MAX);
+        let moved = |turns: &[f64]| drift(turns);
+        let mut costs = [10.0, 14.0, 14.0, 14.5].into_iter();
+        let stood = steady(2, moved, |_| Ok(costs.next().expect("no more than that")));
+        assert_eq!(stood.unwrap(), [14.0, 14.0]);
+        let never = steady(2, |_| 0.5, Ok);
+        assert_eq!(never.unwrap(), [2 * TURNS_MAX - 1, 2 * TURNS_MAX]);
     }
 }

@@ -31,15 +31,11 @@ struct Turn {
 }
 
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
-    let bare_drift = |turns: &Vec<Turn>| {
-        drift(&turns.iter().map(|turn| turn.bare_a_second).collect::<Vec<f64>>())
-    };
-    let turns = steady(bare_drift, || {
-        let turns = (0..scale.turns).map(|round| {
-            eprintln!("  turn {} of {}", round + 1, scale.turns);
-            turn(yard, scale, report)
-        });
-        turns.collect::<Result<Vec<Turn>, Error>>()
+    let bare_drift =
+        |turns: &[Turn]| drift(&turns.iter().map(|turn| turn.bare_a_second).collect::<Vec<f64>>());
+    let turns = steady(scale.turns, bare_drift, |number| {
+        eprintln!("  turn {number} of {}", scale.turns);
+        turn(yard, scale, report)
     })?;
     let of = |figure: fn(&Turn) -> f64| median(&mut turns.iter().map(figure).collect::<Vec<f64>>());
     report.figure("acked/s", of(|turn| turn.acked_a_second).round());

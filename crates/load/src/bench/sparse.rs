@@ -5,63 +5,71 @@ use std::time::Duration;
 
 use tertulia_proof::report::Report;
 
-use super::fan_out::{Load, Pace, Shown, Turns, turn};
+use super::fan_out::{Entrant, Load, Pace, Shown, Turns};
 use super::side::{Rows, Side, Yard};
-use super::{Scale, steady};
+use super::{Scale, median};
 use crate::error::Error;
 use crate::options::Durability;
 
 const MEMBERS: usize = 100;
 const A_SECOND: u64 = 1_000;
 
+const OURS: Side = Side::Tertulia(Durability::Fsync);
+const LIMIT: Side = Side::Copy { payload_bytes: 0 };
+
+/// Rounds of a turn.
+const ROUNDS: usize = 4;
+
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
-    let time = if scale.quick { Duration::from_secs(3) } else { Duration::from_secs(8) };
-    let load = Load {
-        members: MEMBERS,
-        senders: MEMBERS,
-        body_bytes: 64,
-        pace: Pace::ASecond(A_SECOND),
-        time,
+    let time = if scale.quick { Duration::from_secs(1) } else { Duration::from_secs(2) };
+    let pace = Pace::ASecond(A_SECOND);
+    let load = Load { members: MEMBERS, senders: MEMBERS, body_bytes: 64, pace, time };
+    let turns = (0..scale.turns).map(|turn| {
+        eprintln!("  turn {} of {}", turn + 1, scale.turns);
+        one_turn(yard, load, report)
+    });
+    let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
+    let over = |figure: &dyn Fn(&Turns) -> f64| {
+        median(&mut turns.iter().map(figure).collect::<Vec<f64>>())
     };
-    let ours = Side::Tertulia(Durability::Fsync);
-    let limit = Side::Copy { payload_bytes: 0 };
-    let turns = steady(
-        |turns: &Turns| turns.drift(limit),
-        || {
-            let mut turns = Turns::default();
-            for round in 0..scale.turns {
-                eprintln!("  turn {} of {}", round + 1, scale.turns);
-                let shown = turn(yard, ours, load, report)?;
-                turns.add(ours, shown);
-                let limit = Side::Copy { payload_bytes: shown.payload_bytes() };
-                turns.add(limit, turn(yard, limit, load, report)?);
-                turns.add_store(yard.bare_store(Rows {
-                    batch: 1024,
-                    messages: A_SECOND * time.as_secs(),
-                    a_second: A_SECOND,
-                    event_bytes: shown.payload_bytes(),
-                    senders: MEMBERS,
-                })?);
-                turns.add(Side::Bun, turn(yard, Side::Bun, load, report)?);
-            }
-            Ok(turns)
-        },
-    )?;
+    let store_us = |turns: &Turns| turns.of_store(|took| took.cpu_us_per_message);
+    let store_p99_us = |turns: &Turns| turns.of_store(|took| took.p99_us);
+    let cpu = |turns: &Turns| {
+        let store = store_us(turns) / MEMBERS as f64;
+        turns.by_rounds(&[OURS.name(), LIMIT.name()], |us| us[0] / (us[1] + store))
+    };
+    let p99 = |turns: &Turns| {
+        let [ours, copy] = [OURS, LIMIT].map(|side| turns.of(side.name(), Shown::p99_us));
+        ours / (copy + store_p99_us(turns))
+    };
+    report.figure("bare store, µs a message", over(&store_us));
+    report.figure("bare store, p99 µs", over(&store_p99_us));
+    report.figure("CPU, ours of limit and bare store", over(&cpu));
+    report.figure("p99, ours of limit and bare store", over(&p99));
+    report.figure("drift of the limit", Turns::drift(&turns, LIMIT));
+    let turns = Turns::of_all(turns);
+    report.figure("lost or out of order", turns.most(OURS.name(), |one| one.faults as f64));
     turns.tell("100 members", report);
-    let store_us = turns.of_store(|took| took.cpu_us_per_message);
-    let store_p99_us = turns.of_store(|took| took.p99_us);
-    let bare_us = turns.of(limit.name(), |one| one.cpu_us) + store_us / MEMBERS as f64;
-    let of_limit = turns.of(ours.name(), |one| one.cpu_us) / bare_us;
-    let bare_p99_us = turns.of(limit.name(), Shown::p99_us) + store_p99_us;
-    let p99 = turns.of(ours.name(), Shown::p99_us) / bare_p99_us;
-    report.figure("bare store, µs a message", store_us);
-    report.figure("bare store, p99 µs", store_p99_us);
-    report.figure("CPU, ours of limit and bare store", of_limit);
-    report.figure("p99, ours of limit and bare store", p99);
-    report.figure("lost or out of order", turns.of(ours.name(), |one| one.faults as f64));
-    report.figure("drift of the limit", turns.drift(limit));
+    turns.draw_costs("100 members", &[OURS.name(), LIMIT.name()], report);
     turns.draw_latencies(report);
-    let is_void = turns.is_void(ours.name());
+    let is_void = turns.is_void(OURS.name());
     report.expect(!is_void, || "the crowd was the bottleneck, latencies are void".to_owned());
     Ok(())
+}
+
+fn one_turn(yard: &Yard, load: Load, report: &mut Report) -> Result<Turns, Error> {
+    let mut turns = Turns::default();
+    let mut ours = Entrant::start(yard, OURS, load)?;
+    let payload_bytes = ours.measure(load.time / 5, report)?.payload_bytes();
+    let limit = Entrant::start(yard, Side::Copy { payload_bytes }, load)?;
+    let bun = Entrant::start(yard, Side::Bun, load)?;
+    turns.rounds(&mut [limit, ours, bun], ROUNDS, load.time, report)?;
+    turns.add_store(yard.bare_store(Rows {
+        batch: 1024,
+        messages: A_SECOND * load.time.as_secs() * ROUNDS as u64,
+        a_second: A_SECOND,
+        event_bytes: payload_bytes,
+        senders: MEMBERS,
+    })?);
+    Ok(turns)
 }
