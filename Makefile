@@ -41,7 +41,7 @@ load: ## Four crowds against a server of their own, a minute each
 		target/release/tertulia-load $$crowd --seconds $(LOAD_SECONDS) || exit 1; \
 	done
 
-bench: ## Beside its peers and the limits of the machine, in one run; half an hour
+bench: ## Beside its peers and the limits of the machine, in one run; about twenty minutes
 	@$(XTASK) peers
 	cargo build --release --locked --bin tertulia --bin tertulia-load
 	target/release/tertulia-load bench $(BENCH)

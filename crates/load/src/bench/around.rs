@@ -18,19 +18,21 @@ pub(super) fn facts(yard: &Yard) -> (Value, Value) {
     let ws = std::fs::read_to_string(yard.peers.join("node_modules/ws/package.json"));
     let ws: Value = serde_json::from_str(&ws.unwrap_or_default()).unwrap_or_default();
     let versions = json!({
-        "Tertulia": says(&yard.server, "--version"),
-        "Bun": says(&yard.peers.join("node_modules/.bin/bun"), "--version"),
-        "Node": says(Path::new("node"), "--version"),
+        "Tertulia": says(&yard.server, &["--version"]),
+        // Of the folder it is run in, as far as that is one.
+        "commit": says(Path::new("git"), &["describe", "--always", "--dirty"]),
+        "Bun": says(&yard.peers.join("node_modules/.bin/bun"), &["--version"]),
+        "Node": says(Path::new("node"), &["--version"]),
         "ws": ws["version"],
-        "NATS": says(&yard.peers.join("venv/bin/nats-server"), "--version"),
+        "NATS": says(&yard.peers.join("venv/bin/nats-server"), &["--version"]),
         "SQLite": rusqlite::version(),
     });
     (machine, versions)
 }
 
 /// The first line of what a program says of itself.
-fn says(program: &Path, option: &str) -> Option<String> {
-    let output = Command::new(program).arg(option).output().ok()?;
+fn says(program: &Path, words: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(words).output().ok()?;
     let said = String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned();
     Some(said)
 }

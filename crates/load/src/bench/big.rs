@@ -10,6 +10,8 @@ use crate::options::Durability;
 
 const MEMBERS: usize = 100;
 
+const LIMIT: Side = Side::Copy { payload_bytes: 0 };
+
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
     // A message may have 16 KiB, its quotes and braces included.
     for (name, body_bytes) in [("1 KiB", 1024), ("16 KiB", 16 * 1024)] {
@@ -22,12 +24,11 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
         };
         let ours = Side::Tertulia(Durability::Fsync);
         let mut turns = Turns::default();
-        let mut limit = Side::Copy { payload_bytes: body_bytes };
-        for round in 0..scale.turns {
-            eprintln!("  {name}, turn {} of {}", round + 1, scale.turns);
+        for number in 0..scale.turns {
+            eprintln!("  {name}, turn {} of {}", number + 1, scale.turns);
             let shown = turn(yard, ours, load, report)?;
             turns.add(ours, shown);
-            limit = Side::Copy { payload_bytes: shown.payload_bytes() };
+            let limit = Side::Copy { payload_bytes: shown.payload_bytes() };
             let rows = Rows {
                 batch: shown.batch.round().max(1.0) as u64,
                 messages: 2_000,
@@ -42,9 +43,9 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
         }
         turns.tell(name, report);
         let cpu_us = |side: Side| turns.of(side.name(), |one| one.cpu_us);
-        let store_us = turns.of_store(|took| took.cpu_us_per_message);
+        let store_us = turns.store_us();
         report.figure(&format!("{name}: bare store, µs a message"), store_us);
-        let bare_us = cpu_us(limit) + store_us / MEMBERS as f64;
+        let bare_us = cpu_us(LIMIT) + store_us / MEMBERS as f64;
         report.figure(&format!("{name}: ours of the limit"), cpu_us(ours) / bare_us);
         report.figure(&format!("{name}: ours of Bun"), cpu_us(ours) / cpu_us(Side::Bun));
     }

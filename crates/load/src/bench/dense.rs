@@ -5,7 +5,7 @@ use tertulia_proof::report::Report;
 
 use super::fan_out::{Entrant, Load, Pace, Turns, turn};
 use super::side::{Rows, Side, Yard};
-use super::{Scale, median};
+use super::{Scale, over_turns, tell_turns};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -17,12 +17,13 @@ const MEMORY: Side = Side::Tertulia(Durability::Memory);
 const LIMIT: Side = Side::Copy { payload_bytes: 0 };
 
 /// Rounds of a turn in which those who are held against each other are measured.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
 
 /// Up to so many members what it costs to store a message is a part of its deliveries.
 const STORE_COUNTS: usize = 100;
 
-/// Up to so many members the crowds of everyone fit into one process at the same time.
+/// Up to so many members our memory mode runs beside the others. Four crowds of 5,000 are as many connections as a
+/// process may have files.
 const MEMORY_BESIDE: usize = 1_000;
 
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
@@ -85,23 +86,24 @@ fn one_turn(yard: &Yard, load: Load, report: &mut Report) -> Result<Turns, Error
 }
 
 fn judge(members: usize, turns: &[Turns], report: &mut Report) {
-    let over = |figure: &dyn Fn(&Turns) -> f64| {
-        median(&mut turns.iter().map(figure).collect::<Vec<f64>>())
-    };
-    let store_us = |turns: &Turns| turns.of_store(|took| took.cpu_us_per_message);
-    let of_limit = |turns: &Turns| {
-        let store = if members <= STORE_COUNTS { store_us(turns) / members as f64 } else { 0.0 };
-        turns.by_rounds(&[FSYNC.name(), LIMIT.name()], |us| us[0] / (us[1] + store))
-    };
-    let of_bun =
-        |side: Side| over(&|turns| turns.by_rounds(&[side.name(), BUN_EQUAL], |us| us[0] / us[1]));
-    let mut figure = |name: &str, value| report.figure(&format!("{members}: {name}"), value);
-    figure("bare store, µs a message", over(&store_us));
-    figure("ours of the limit", over(&of_limit));
-    figure("ours of Bun at equal bytes, fsync", of_bun(FSYNC));
-    figure("ours of Bun at equal bytes, memory", of_bun(MEMORY));
-    let apart = |side: Side| over(&|turns| turns.of(side.name(), |one| one.cpu_us));
-    figure("ours of Bun with its own bytes, fsync", apart(FSYNC) / apart(Side::Bun));
-    figure("ours of Bun with its own bytes, memory", apart(MEMORY) / apart(Side::Bun));
-    figure("drift of the limit", Turns::drift(turns, LIMIT));
+    let name = |what: &str| format!("{members}: {what}");
+    report.figure(&name("bare store, µs a message"), over_turns(turns, Turns::store_us));
+    tell_turns(report, &name("ours of the limit"), turns, |turn| {
+        let counts = members <= STORE_COUNTS;
+        let store_us = if counts { turn.store_us() / members as f64 } else { 0.0 };
+        turn.by_rounds(&[FSYNC.name(), LIMIT.name()], |us| us[0] / (us[1] + store_us))
+    });
+    for (side, word) in [(FSYNC, "fsync"), (MEMORY, "memory")] {
+        let equal = name(&format!("ours of Bun at equal bytes, {word}"));
+        tell_turns(report, &equal, turns, |turn| {
+            turn.by_rounds(&[side.name(), BUN_EQUAL], |us| us[0] / us[1])
+        });
+        let own = name(&format!("ours of Bun with its own bytes, {word}"));
+        let apart = [side, Side::Bun]
+            .map(|side| over_turns(turns, |turn| turn.of(side.name(), |one| one.cpu_us)));
+        report.figure(&own, apart[0] / apart[1]);
+    }
+    tell_turns(report, &name("the limit, µs"), turns, |turn| {
+        turn.of(LIMIT.name(), |one| one.cpu_us)
+    });
 }

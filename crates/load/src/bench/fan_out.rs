@@ -1,4 +1,5 @@
-//! Fan-out: one turn of one side, a crowd in one room that is told what some of it say.
+//! Fan-out: sides with a crowd each, in one room that is told what some of it say. They are measured by turns, or
+//! beside each other in rounds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub(crate) enum Pace {
     ASecond(u64),
 }
 
-/// What a turn showed.
+/// What a side showed in one stretch.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Shown {
     /// Of the server, for each delivery.
@@ -158,8 +159,22 @@ impl Turns {
         self.stores.push(took);
     }
 
-    /// The median of a figure of the bare store.
-    pub(crate) fn of_store(&self, figure: fn(&store::Took) -> f64) -> f64 {
+    /// Processor time of the bare store for a message.
+    pub(crate) fn store_us(&self) -> f64 {
+        self.of_store(|took| took.cpu_us_per_message)
+    }
+
+    /// Of its commits.
+    pub(crate) fn store_p99_us(&self) -> f64 {
+        self.of_store(|took| took.p99_us)
+    }
+
+    /// Messages of its commits.
+    pub(crate) fn store_batch(&self) -> f64 {
+        self.of_store(|took| took.messages as f64 / took.commits as f64)
+    }
+
+    fn of_store(&self, figure: fn(&store::Took) -> f64) -> f64 {
         median(&mut self.stores.iter().map(figure).collect::<Vec<f64>>())
     }
 
@@ -174,7 +189,7 @@ impl Turns {
         self.sides.get(name).into_iter().flatten().map(figure).fold(f64::NAN, f64::max)
     }
 
-    /// A row of the report's table for each side, behind `case`.
+    /// A row of the report's table for each side, behind `case`. Latencies that say nothing are no numbers.
     pub(crate) fn tell(&self, case: &str, report: &mut Report) {
         for name in self.sides.keys() {
             let of = |figure: fn(&Shown) -> f64| self.of(name, figure);
@@ -184,10 +199,12 @@ impl Turns {
             put("deliveries/s", of(|one| one.per_second).round());
             put("deliveries/read", of(|one| one.per_read));
             put("bytes/delivery", of(|one| one.frame_bytes));
-            put("p50 µs", of(Shown::p50_us));
-            put("p99 µs", of(Shown::p99_us));
-            put("p99.9 µs", of(|one| one.latency_us[3]));
-            put("longest µs", of(|one| one.latency_us[4]));
+            let is_void = self.is_void(name);
+            let us = |figure| if is_void { f64::NAN } else { of(figure) };
+            put("p50 µs", us(Shown::p50_us));
+            put("p99 µs", us(Shown::p99_us));
+            put("p99.9 µs", us(|one| one.latency_us[3]));
+            put("longest µs", us(|one| one.latency_us[4]));
             put("load CPU", of(|one| one.load_share));
             let (per_write, batch) = (of(|one| one.per_write), of(|one| one.batch));
             if per_write.is_finite() {
@@ -225,15 +242,6 @@ impl Turns {
             ratio(&sides.iter().map(|shown| shown[round].cpu_us).collect::<Vec<f64>>())
         });
         median(&mut ratios.collect::<Vec<f64>>())
-    }
-
-    /// What a side shows if it is held against itself, each round against the one before: how far that is from 1,
-    /// at the median, is what the rounds make of a machine that does not stand still.
-    pub(crate) fn drift(turns: &[Turns], side: Side) -> f64 {
-        let shown = turns.iter().filter_map(|turn| turn.sides.get(side.name()));
-        let moves =
-            shown.flat_map(|shown| shown.windows(2).map(|two| two[1].cpu_us / two[0].cpu_us));
-        (median(&mut moves.collect::<Vec<f64>>()) - 1.0).abs()
     }
 
     /// All of them together.
@@ -281,34 +289,16 @@ mod tests {
 
     const LIMIT: Side = Side::Copy { payload_bytes: 0 };
 
-    fn turn(costs: &[(Side, &[f64])]) -> Turns {
-        let mut turns = Turns::default();
-        for (side, costs) in costs {
-            costs.iter().for_each(|cpu_us| {
-                turns.add(*side, Shown { cpu_us: *cpu_us, ..Shown::default() });
-            });
-        }
-        turns
-    }
-
     #[test]
     fn a_machine_that_slows_down_for_a_while_changes_no_ratio_of_a_round() {
-        let turn =
-            turn(&[(LIMIT, &[1.0, 1.0, 2.0, 2.0, 4.0]), (Side::Bun, &[3.0, 3.0, 6.0, 6.0, 12.0])]);
+        let mut turn = Turns::default();
+        for cpu_us in [1.0, 1.0, 2.0, 2.0, 4.0] {
+            turn.add(LIMIT, Shown { cpu_us, ..Shown::default() });
+            turn.add(Side::Bun, Shown { cpu_us: 3.0 * cpu_us, ..Shown::default() });
+        }
         let beside = |names: &[&str]| turn.by_rounds(names, |us| us[0] / us[1]);
         assert_eq!(beside(&[Side::Bun.name(), LIMIT.name()]), 3.0);
         assert_eq!(turn.of(Side::Bun.name(), |one| one.cpu_us), 6.0);
         assert!(beside(&[Side::Ws.name(), LIMIT.name()]).is_nan(), "nobody measured it");
-    }
-
-    #[test]
-    fn a_limit_that_moves_one_way_drifts_and_one_that_sways_does_not() {
-        let swaying = turn(&[(LIMIT, &[1.0, 1.25, 1.0, 1.0, 1.25, 1.0])]);
-        assert_eq!(Turns::drift(&[swaying], LIMIT), 0.0);
-        // From one turn to the next everything is started afresh: nothing is compared over that.
-        let [first, second] =
-            [&[1.0, 1.5, 2.25][..], &[9.0, 13.5]].map(|costs| turn(&[(LIMIT, costs)]));
-        assert_eq!(Turns::drift(&[first, second], LIMIT), 0.5);
-        assert!(Turns::drift(&[], LIMIT).is_nan());
     }
 }

@@ -3,10 +3,10 @@
 
 use tertulia_proof::report::Report;
 
-use super::Scale;
 use super::fan_out::{Entrant, Load, Pace, Turns};
 use super::herd::Herd;
 use super::side::{ROOMS_EACH, Side, Yard};
+use super::{Scale, tell_turns};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -36,16 +36,18 @@ fn members(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error>
         ],
     };
     let ours = Side::Tertulia(Durability::Memory);
-    let mut turns = Turns::default();
-    for turn in 1..=scale.turns.min(3) {
-        eprintln!("  members, turn {turn}");
-        let start = |&(members, name)| {
-            Entrant::start(yard, ours, load(members, scale)).map(|one: Entrant| one.named(name))
-        };
-        let mut all = sizes.iter().map(start).collect::<Result<Vec<Entrant>, Error>>()?;
-        turns.rounds(&mut all, ROUNDS, scale.time / 4, report)?;
-    }
-    judge("members", sizes, &turns, report);
+    let turns = (1..=scale.turns).map(|turn| {
+        eprintln!("  members, turn {turn} of {}", scale.turns);
+        let all = sizes.iter().map(|&(members, name)| {
+            Ok(Entrant::start(yard, ours, load(members, scale))?.named(name))
+        });
+        let mut turn = Turns::default();
+        let mut all = all.collect::<Result<Vec<Entrant>, Error>>()?;
+        turn.rounds(&mut all, ROUNDS, scale.time / 4, report)?;
+        Ok(turn)
+    });
+    let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
+    judge("members", sizes, turns, report);
     Ok(())
 }
 
@@ -57,35 +59,42 @@ fn rooms(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
             &[(1, "1 room"), (100, "100 rooms"), (1_000, "1000 rooms"), (10_000, "10000 rooms")]
         }
     };
-    let mut turns = Turns::default();
-    for turn in 1..=scale.turns.min(3) {
-        eprintln!("  rooms, turn {turn}");
+    let turns = (1..=scale.turns).map(|turn| {
+        eprintln!("  rooms, turn {turn} of {}", scale.turns);
         let (mut all, mut silent) = (Vec::new(), Vec::new());
         for &(rooms, name) in sizes {
             let (running, others) = yard.with_rooms(rooms, 100);
             silent.push(Herd::gather(running.addr, others, rooms.div_ceil(ROOMS_EACH), 1, 64)?);
             all.push(Entrant::of(name, running, load(100, scale))?);
         }
-        turns.rounds(&mut all, ROUNDS, scale.time / 4, report)?;
-    }
-    judge("rooms", sizes, &turns, report);
+        let mut turn = Turns::default();
+        turn.rounds(&mut all, ROUNDS, scale.time / 4, report)?;
+        Ok(turn)
+    });
+    let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
+    judge("rooms", sizes, turns, report);
     Ok(())
 }
 
-/// How flat the curve is: its highest point beside the mean of all, each taken round by round. Less is welcome.
-fn judge(what: &str, sizes: &[(usize, &'static str)], turns: &Turns, report: &mut Report) {
+/// How flat the curve is: its highest point beside the mean of all, and its last one beside the first, each taken
+/// round by round. Less is welcome.
+fn judge(what: &str, sizes: &[(usize, &'static str)], turns: Vec<Turns>, report: &mut Report) {
     let names: Vec<&'static str> = sizes.iter().map(|(_, name)| *name).collect();
-    let mut highest = 0.0_f64;
+    let of_mean = |turn: &Turns, place: usize| {
+        turn.by_rounds(&names, |us| us[place] * us.len() as f64 / us.iter().sum::<f64>())
+    };
+    tell_turns(report, &format!("{what}: most of the mean"), &turns, |turn| {
+        (0..names.len()).map(|place| of_mean(turn, place)).fold(f64::NAN, f64::max)
+    });
+    let ends = [names[names.len() - 1], names[0]];
+    tell_turns(report, &format!("{what}: last of first"), &turns, |turn| {
+        turn.by_rounds(&ends, |us| us[0] / us[1])
+    });
+    let all = Turns::of_all(turns);
     for (place, (size, name)) in sizes.iter().enumerate() {
-        let cost = turns.of(name, |one| one.cpu_us);
-        let plot = format!("CPU µs a delivery, by {what} | memory");
-        report.point(&plot, *size as f64, cost);
+        let cost = all.of(name, |one| one.cpu_us);
+        report.point(&format!("CPU µs a delivery, by {what} | memory"), *size as f64, cost);
         report.case(name, "", "CPU µs/delivery", cost);
-        let of_mean = turns.by_rounds(&names, |costs| {
-            costs[place] * costs.len() as f64 / costs.iter().sum::<f64>()
-        });
-        report.case(name, "", "of the mean", of_mean);
-        highest = highest.max(of_mean);
+        report.case(name, "", "of the mean", of_mean(&all, place));
     }
-    report.figure(&format!("{what}: most of the mean"), highest);
 }

@@ -35,7 +35,7 @@ use spent::Apart;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
-    /// In minutes, not in half an hour: fewer turns, shorter ones.
+    /// In minutes, not in twenty of them: fewer turns, shorter ones.
     #[arg(long)]
     quick: bool,
 
@@ -134,12 +134,21 @@ pub(crate) fn run(options: &Options) -> Result<bool, Error> {
     let ran = rows.len();
     let report = json!({
         "title": "Bench", "date": page::today(), "machine": machine, "versions": versions,
-        "scale": if options.quick { "quick" } else { "full" }, "goals": goals, "trials": rows,
+        "scale": scale_name(options), "goals": goals, "trials": rows,
     });
     write(options, &report)?;
     print!("\n{}", goals::table(&goals));
     println!("bench rows={ran} short={short}");
     Ok(short == 0)
+}
+
+/// Only a full run says all.
+fn scale_name(options: &Options) -> &'static str {
+    match (options.quick, options.only.is_empty()) {
+        (false, true) => "full",
+        (false, false) => "some rows",
+        (true, _) => "quick",
+    }
 }
 
 fn write(options: &Options, report: &Value) -> Result<(), Error> {
@@ -152,37 +161,29 @@ fn write(options: &Options, report: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// So many times as many turns as are asked for, at most, until the limit stood still over those.
-const TURNS_MAX: usize = 3;
+/// Behind the name of a figure: where the turns begin and end between which it lies.
+pub(crate) const FROM_TO: [&str; 2] = [": from", ": to"];
 
-/// The newest `turns` turns over which the limit stood still, as `drift` tells; the last ones if it never did.
-/// A machine that others use, too, is not the same all the time. `turn` is told which one it is.
-pub(crate) fn steady<T>(
-    turns: usize,
-    drift: impl Fn(&[T]) -> f64,
-    mut turn: impl FnMut(usize) -> Result<T, Error>,
-) -> Result<Vec<T>, Error> {
-    let mut taken = Vec::new();
-    loop {
-        taken.push(turn(taken.len() + 1)?);
-        let Some(first) = taken.len().checked_sub(turns) else { continue };
-        let drifted = drift(&taken[first..]);
-        if drifted <= goals::DRIFT_MAX || taken.len() >= turns * TURNS_MAX {
-            return Ok(taken.split_off(first));
-        }
-        eprintln!("  the limit drifted by {drifted:.2} over {turns} turns: one more");
+/// Tells a figure that each turn has: the median counts. Where the others lie is told beside it, a fifth of them
+/// left out at each end.
+pub(crate) fn tell_turns<T>(
+    report: &mut Report,
+    name: &str,
+    turns: &[T],
+    figure: impl Fn(&T) -> f64,
+) {
+    let mut figures: Vec<f64> = turns.iter().map(figure).collect();
+    report.figure(name, median(&mut figures));
+    let out = figures.len() / 5;
+    let ends = [figures.get(out), figures.get(figures.len().saturating_sub(out + 1))];
+    for (end, value) in FROM_TO.iter().zip(ends) {
+        report.figure(&format!("{name}{end}"), value.copied().unwrap_or(f64::NAN));
     }
 }
 
-/// How far the later half of some figures is from the earlier one, as a share of all; 0 for a single one.
-pub(crate) fn drift(figures: &[f64]) -> f64 {
-    let half = figures.len() / 2;
-    if half == 0 {
-        return 0.0;
-    }
-    let of = |figures: &[f64]| median(&mut figures.to_vec());
-    let (early, late) = (of(&figures[..half]), of(&figures[figures.len() - half..]));
-    (late - early).abs() / of(figures)
+/// The median of a figure over the turns, told without what lies around it.
+pub(crate) fn over_turns<T>(turns: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    median(&mut turns.iter().map(figure).collect::<Vec<f64>>())
 }
 
 /// The middle of some figures.
@@ -201,15 +202,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_go_on_until_the_limit_stands_still_and_not_for_ever() {
-        assert_eq!(drift(&[7.0]), 0.0);
-        assert_eq!(drift(&[10.0, 14.0, 10.0, 6.0, 10.0]), 0.4);
-        assert_eq!(drift(&[10.0, 10.0, 99.0, 10.0, 10.0]), 0.0);
-        let moved = |turns: &[f64]| drift(turns);
-        let mut costs = [10.0, 14.0, 14.0, 14.5].into_iter();
-        let stood = steady(2, moved, |_| Ok(costs.next().expect("no more than that")));
-        assert_eq!(stood.unwrap(), [14.0, 14.0]);
-        let never = steady(2, |_| 0.5, Ok);
-        assert_eq!(never.unwrap(), [2 * TURNS_MAX - 1, 2 * TURNS_MAX]);
+    fn a_figure_says_between_which_turns_it_lies() {
+        let told = |turns: &[f64]| {
+            let mut report = Report::default();
+            tell_turns(&mut report, "cost", turns, |cost| *cost);
+            let figures = report.figures().iter();
+            figures.map(|(name, value)| (name.clone(), *value)).collect::<Vec<(String, f64)>>()
+        };
+        let figures = |middle, from, to| {
+            [("cost", middle), ("cost: from", from), ("cost: to", to)]
+                .map(|(name, value)| (name.to_owned(), value))
+        };
+        assert_eq!(told(&[9.0, 3.0, 1.0, 2.0, 4.0]), figures(3.0, 2.0, 4.0));
+        assert_eq!(told(&[2.0, 3.0, 1.0]), figures(2.0, 1.0, 3.0));
+        assert_eq!(told(&[7.0]), figures(7.0, 7.0, 7.0));
+        assert!(told(&[]).iter().all(|(_, value)| value.is_nan()));
     }
 }

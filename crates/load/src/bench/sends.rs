@@ -5,7 +5,7 @@ use tertulia_proof::report::Report;
 
 use super::herd::Herd;
 use super::side::{Rows, Side, Yard};
-use super::{Scale, drift, median, steady};
+use super::{Scale, over_turns, tell_turns};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -30,30 +30,34 @@ struct Turn {
     sync_us: f64,
 }
 
+/// What is judged or told turn by turn: its name, and how it comes from a turn.
+type Ratio = (&'static str, fn(&Turn) -> f64);
+
+const RATIOS: [Ratio; 4] = [
+    ("of the bare store", |turn| turn.acked_a_second / turn.bare_a_second),
+    ("one at a time: ack p50, in syncs", |turn| turn.alone_us / turn.sync_us),
+    ("ack p50, in bare commits of all on the way", |turn| turn.ack_us / turn.bare_whole_us),
+    ("ack p50, in bare commits", |turn| turn.ack_us / turn.bare_commit_us),
+];
+
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
-    let bare_drift =
-        |turns: &[Turn]| drift(&turns.iter().map(|turn| turn.bare_a_second).collect::<Vec<f64>>());
-    let turns = steady(scale.turns, bare_drift, |number| {
-        eprintln!("  turn {number} of {}", scale.turns);
+    let turns = (0..scale.turns).map(|number| {
+        eprintln!("  turn {} of {}", number + 1, scale.turns);
         turn(yard, scale, report)
-    })?;
-    let of = |figure: fn(&Turn) -> f64| median(&mut turns.iter().map(figure).collect::<Vec<f64>>());
+    });
+    let turns = turns.collect::<Result<Vec<Turn>, Error>>()?;
+    let of = |figure: fn(&Turn) -> f64| over_turns(&turns, figure);
     report.figure("acked/s", of(|turn| turn.acked_a_second).round());
     report.figure("bare store, messages/s", of(|turn| turn.bare_a_second).round());
-    report.figure("of the bare store", of(|turn| turn.acked_a_second / turn.bare_a_second));
-    report.figure("drift of the bare store", bare_drift(&turns));
     report.figure("messages/commit", of(|turn| turn.batch));
     report.figure("ack p50, µs", of(|turn| turn.ack_us));
     report.figure("bare commit p50, µs", of(|turn| turn.bare_commit_us));
-    report.figure("ack p50, in bare commits", of(|turn| turn.ack_us / turn.bare_commit_us));
     report.figure("bare commit of all on the way p50, µs", of(|turn| turn.bare_whole_us));
-    report.figure(
-        "ack p50, in bare commits of all on the way",
-        of(|turn| turn.ack_us / turn.bare_whole_us),
-    );
     report.figure("one at a time: ack p50, µs", of(|turn| turn.alone_us));
     report.figure("bare sync p50, µs", of(|turn| turn.sync_us));
-    report.figure("one at a time: ack p50, in syncs", of(|turn| turn.alone_us / turn.sync_us));
+    for (name, ratio) in RATIOS {
+        tell_turns(report, name, &turns, ratio);
+    }
     Ok(())
 }
 

@@ -305,6 +305,13 @@ fn nats_listens_at(folder: &Path) -> Option<SocketAddr> {
 }
 
 impl Running {
+    /// Ours, ended and started again on the same data.
+    pub(crate) fn again(mut self) -> Running {
+        let mut server = self.server.take().expect("ours");
+        server.kill();
+        Running::ours(server.place.open(), self.dialect.clone())
+    }
+
     fn ours(server: Server, dialect: Dialect) -> Running {
         Running {
             addr: server.public,

@@ -7,7 +7,7 @@ use tertulia_proof::report::Report;
 
 use super::fan_out::{Entrant, Load, Pace, Shown, Turns};
 use super::side::{Rows, Side, Yard};
-use super::{Scale, median};
+use super::{Scale, over_turns, tell_turns};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -29,30 +29,23 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
         one_turn(yard, load, report)
     });
     let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
-    let over = |figure: &dyn Fn(&Turns) -> f64| {
-        median(&mut turns.iter().map(figure).collect::<Vec<f64>>())
-    };
-    let store_us = |turns: &Turns| turns.of_store(|took| took.cpu_us_per_message);
-    let store_p99_us = |turns: &Turns| turns.of_store(|took| took.p99_us);
-    let cpu = |turns: &Turns| {
-        let store = store_us(turns) / MEMBERS as f64;
-        turns.by_rounds(&[OURS.name(), LIMIT.name()], |us| us[0] / (us[1] + store))
-    };
-    let p99 = |turns: &Turns| {
-        let [ours, copy] = [OURS, LIMIT].map(|side| turns.of(side.name(), Shown::p99_us));
-        ours / (copy + store_p99_us(turns))
-    };
-    report.figure("bare store, µs a message", over(&store_us));
-    report.figure("bare store, p99 µs", over(&store_p99_us));
-    report.figure("CPU, ours of limit and bare store", over(&cpu));
-    report.figure("p99, ours of limit and bare store", over(&p99));
-    report.figure("drift of the limit", Turns::drift(&turns, LIMIT));
+    report.figure("bare store, µs a message", over_turns(&turns, Turns::store_us));
+    report.figure("bare store, p99 µs", over_turns(&turns, Turns::store_p99_us));
+    report.figure("bare store, messages/commit", over_turns(&turns, Turns::store_batch));
+    tell_turns(report, "CPU, ours of limit and bare store", &turns, |turn| {
+        let store_us = turn.store_us() / MEMBERS as f64;
+        turn.by_rounds(&[OURS.name(), LIMIT.name()], |us| us[0] / (us[1] + store_us))
+    });
+    tell_turns(report, "p99, ours of limit and bare store", &turns, |turn| {
+        let [ours, copy] = [OURS, LIMIT].map(|side| turn.of(side.name(), Shown::p99_us));
+        ours / (copy + turn.store_p99_us())
+    });
     let turns = Turns::of_all(turns);
     report.figure("lost or out of order", turns.most(OURS.name(), |one| one.faults as f64));
     turns.tell("100 members", report);
     turns.draw_costs("100 members", &[OURS.name(), LIMIT.name()], report);
     turns.draw_latencies(report);
-    let is_void = turns.is_void(OURS.name());
+    let is_void = [OURS, LIMIT].iter().any(|side| turns.is_void(side.name()));
     report.expect(!is_void, || "the crowd was the bottleneck, latencies are void".to_owned());
     Ok(())
 }

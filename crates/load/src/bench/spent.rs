@@ -27,7 +27,7 @@ impl Apart {
     }
 }
 
-/// Time on a processor so far, all threads that live, in nanoseconds.
+/// Time on a processor so far of all threads that still live; what ended threads spent is not in it.
 pub(crate) fn cpu(pid: Pid) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
     let spent = tasks.into_iter().flatten().flatten().filter_map(|task| {

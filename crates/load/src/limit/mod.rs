@@ -1,8 +1,9 @@
 //! Limits: programs that do one part of the work and nothing else, so that a server's figure has something to
 //! stand beside.
 //!
-//! [`relay`] only copies bytes from socket to sockets, [`store`] only writes rows, [`sync`] only syncs. No server can be faster in
-//! that part on this machine.
+//! [`relay`] only copies bytes from socket to sockets, [`store`] only writes rows, [`sync`] only syncs. None of them
+//! waits: a server that lets messages wait for each other shares a write or a commit among more of them, and can
+//! cost less.
 
 pub(crate) mod relay;
 pub(crate) mod store;
