@@ -13,14 +13,17 @@ use super::{Opcode, Violation};
 /// What ends every message and is not sent: an empty block (RFC 7692, 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
+/// An empty block that is the last one. A stream that does not end with it was cut within another block.
+const LAST: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
+
 /// What an inflater keeps between two messages; a longer one has its memory for itself.
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// The first room for a message; most fit.
 const FIRST_BYTES: usize = 4096;
 
-/// Most final blocks of a message. One is odd already, and each costs a new beginning.
-const FINALS_MAX: usize = 8;
+/// Most final blocks of a message, ours included. One of its own is odd already, and each costs a new beginning.
+const FINALS_MAX: usize = 8 + 1;
 
 /// Fast, and all but as small as it gets for events of a few hundred bytes that are much alike.
 const LEVEL: u32 = 2;
@@ -56,8 +59,12 @@ impl Inflater {
         stream.reset(false);
         text.clear();
         text.shrink_to(KEPT_BYTES);
-        let mut finals = 0;
-        for mut rest in [payload, &TAIL] {
+        let (mut finals, mut ended) = (0, false);
+        for mut rest in [payload, &TAIL, &LAST] {
+            // A last block at the very end of the message: nothing can follow it.
+            if ended {
+                break;
+            }
             loop {
                 let before = stream.total_in();
                 let status = stream.decompress_vec(rest, text, FlushDecompress::None);
@@ -67,6 +74,7 @@ impl Inflater {
                     let bytes = bytes_max as u64 + 1;
                     return Err(Violation::MessageTooLong { bytes, limit: bytes_max });
                 }
+                ended = status == Status::StreamEnd && rest.is_empty();
                 if status == Status::StreamEnd {
                     finals += 1;
                     if finals > FINALS_MAX {
@@ -82,6 +90,9 @@ impl Inflater {
                     break;
                 }
             }
+        }
+        if !ended {
+            return Err(Violation::NotDeflate);
         }
         *made_bytes += text.len() as u64;
         Ok(text)

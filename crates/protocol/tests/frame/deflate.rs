@@ -34,6 +34,8 @@ fn the_examples_of_the_specification_are_heard() {
     check(&[frame(TEXT_BEGINS | DEFLATED, &hello[..3]), frame(LAST, &hello[3..])], "text Hello");
     check(&[frame(TEXT | DEFLATED, hex("00 05 00 fa ff 48 65 6c 6c 6f 00"))], "text Hello");
     check(&[frame(TEXT | DEFLATED, hex("f3 48 cd c9 c9 07 00 00"))], "text Hello");
+    // The byte behind a last block is left out by some.
+    check(&[frame(TEXT | DEFLATED, hex("f3 48 cd c9 c9 07 00"))], "text Hello");
     check(&[frame(TEXT | DEFLATED, hex("f2 48 05 00 00 00 ff ff ca c9 c9 07 00"))], "text Hello");
     check(
         &[frame(TEXT | DEFLATED, hex("00")), frame(BINARY | DEFLATED, hex("00"))],
@@ -75,6 +77,11 @@ fn what_is_no_deflate_stream_or_no_text_is_refused() {
     check(&[frame(TEXT | DEFLATED, hex("00 01 00 fe ff ff 00"))], "refused 1007");
     // A reference to what an earlier message said.
     check(&[frame(TEXT | DEFLATED, hex("f2 00 11 00 00"))], "refused 1007");
+    // Cut within a block, wherever.
+    let whole = deflated(b"so long, and thanks for all the fish");
+    for cut in 1..whole.len() {
+        check(&[frame(TEXT | DEFLATED, &whole[..cut])], "refused 1007");
+    }
     // Empty final blocks, as many as it takes.
     check(&[frame(TEXT | DEFLATED, hex("03 00").repeat(1000))], "refused 1007");
 }
