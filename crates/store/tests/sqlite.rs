@@ -401,6 +401,20 @@ fn a_damaged_page_hides_no_room_that_is_not_on_it() {
 }
 
 #[test]
+fn a_look_that_was_not_ended_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_with_a_room(dir.path(), Durability::Fsync);
+    let mut writer = store.writer().unwrap();
+    writer.hold().unwrap();
+    writer.hold().unwrap();
+    writer.probe().unwrap();
+    let other = Connection::open(dir.path().join("tertulia.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").unwrap();
+    writer.release().unwrap();
+    writer.release().unwrap();
+}
+
+#[test]
 fn a_probe_writes_each_time_it_is_asked() {
     let dir = tempfile::tempdir().unwrap();
     let store = store_with_a_room(dir.path(), Durability::Fsync);

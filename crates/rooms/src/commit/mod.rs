@@ -107,8 +107,10 @@ impl Committer {
         for draft in drafts {
             outcomes.push(self.judge(&mut batch, draft));
         }
-        if let Err(error) = looking.and_then(|()| self.writer.release()) {
-            self.unread.get_or_insert(error);
+        for done in [looking, self.writer.release()] {
+            if let Err(error) = done {
+                self.unread.get_or_insert(error);
+            }
         }
         batch.seal();
         if planted(Fault::AckBeforeCommit) {

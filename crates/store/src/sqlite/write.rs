@@ -119,10 +119,16 @@ impl Write for SqliteWriter {
     }
 
     fn hold(&mut self) -> Result<(), Error> {
+        // One that could not be let go of would be in the way of everything.
+        self.release()?;
         Ok(self.db.prepare_cached("BEGIN")?.execute([]).map(drop)?)
     }
 
     fn release(&mut self) -> Result<(), Error> {
+        // A read that failed badly has ended it already.
+        if self.db.is_autocommit() {
+            return Ok(());
+        }
         // Nothing was written, so there is nothing to lose, and this cannot fail for want of a disk.
         Ok(self.db.prepare_cached("ROLLBACK")?.execute([]).map(drop)?)
     }
@@ -177,6 +183,7 @@ impl Write for SqliteWriter {
     }
 
     fn probe(&mut self) -> Result<(), Error> {
+        self.release()?;
         self.make_way()?;
         // Another text each time: SQLite does not write a page that stays as it is, not even to a full disk.
         self.db.execute(
