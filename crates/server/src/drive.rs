@@ -300,13 +300,6 @@ impl World {
         socket.filter(|socket| socket.generation == at.generation)
     }
 
-    /// Gives the committer what this turn has for it.
-    fn hand_in(&mut self) {
-        if !self.drafts.is_empty() {
-            self.surroundings.drafts.keep_promise(&mut self.drafts);
-        }
-    }
-
     fn list(&mut self, at: Address) {
         if let Some(socket) = self.socket(at)
             && !std::mem::replace(&mut socket.listed, true)
@@ -361,6 +354,12 @@ impl Ports for World {
             self.drafts.push(draft);
         }
         has_room
+    }
+
+    fn hand_in(&mut self) {
+        if !self.drafts.is_empty() {
+            self.surroundings.drafts.keep_promise(&mut self.drafts);
+        }
     }
 
     fn look_up(&mut self, lookup: Lookup) -> Result<(), Lookup> {

@@ -57,14 +57,20 @@ impl Shard {
     }
 
     /// A connection of another shard takes over from one here.
-    pub(super) fn replace(&mut self, old: Address, shard: usize, new: Address, token: u32) {
+    pub(super) fn replace(
+        &mut self,
+        old: Address,
+        (shard, address): (usize, Address),
+        token: u32,
+        ports: &mut impl Ports,
+    ) {
         if self.is_current(old) {
             self.close(old.place, Close::Replaced, None);
         }
-        let next = Heir { shard, address: new, token };
+        let next = Heir { shard, address, token };
         match self.heirs.get_mut(&old) {
             Some(waiting) => waiting.next = Some(next),
-            None => self.tell(next),
+            None => self.tell(next, ports),
         }
     }
 
@@ -72,7 +78,7 @@ impl Shard {
     pub(super) fn replaced(&mut self, new: Address, token: u32, ports: &mut impl Ports) {
         let Waiting { next, gone } = self.heirs.remove(&new).unwrap_or_default();
         if let Some(next) = next {
-            self.tell(next);
+            self.tell(next, ports);
         }
         if let Some(user) = gone {
             self.people.leave(&user, self.id, new, self.now_ns);
@@ -80,7 +86,9 @@ impl Shard {
         self.seat_left(new, token, ports);
     }
 
-    fn tell(&self, Heir { shard, address, token }: Heir) {
+    /// What was said in the session before goes into the commit queue first, or the heir's own might overtake it.
+    fn tell(&self, Heir { shard, address, token }: Heir, ports: &mut impl Ports) {
+        ports.hand_in();
         self.hub.inboxes()[shard].queue.push_all([Input::Replaced { new: address, token }]);
     }
 }

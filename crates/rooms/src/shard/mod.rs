@@ -71,8 +71,10 @@ pub trait Ports {
     fn greeted(&mut self, of: Address) {
         _ = of;
     }
-    /// Puts a draft into the commit queue. False if the queue is full.
+    /// Puts a draft into the commit queue, now or at the end of the turn. False if the queue is full.
     fn submit(&mut self, draft: Draft) -> bool;
+    /// All drafts so far are in the commit queue before anything else happens.
+    fn hand_in(&mut self);
     /// Asks a reader. Errors: the lookup, if too many wait.
     fn look_up(&mut self, lookup: Lookup) -> Result<(), Lookup>;
     /// Whose token this is.
@@ -235,7 +237,9 @@ impl Shard {
                 }
                 Input::Answer { to, token, answer } => self.answered(to, token, answer, ports),
                 Input::Signal(signal) => self.signal(&signal),
-                Input::Replace { old, shard, new, token } => self.replace(old, shard, new, token),
+                Input::Replace { old, shard, new, token } => {
+                    self.replace(old, (shard, new), token, ports);
+                }
                 Input::Replaced { new, token } => self.replaced(new, token, ports),
                 Input::Expel(user, close) => self.expel(&user, close),
                 Input::Drain => self.drain(ports),

@@ -27,7 +27,7 @@ pub(crate) struct Chances {
     pub(crate) token_asked: u64,
     /// Commits that happen in the middle of a shard's turn.
     pub(crate) interrupted: u64,
-    /// Turns that end without a write.
+    /// Turns that end without a write, and with drafts that are not handed in yet.
     pub(crate) unflushed: u64,
     /// Steps that cut a connection.
     pub(crate) cut: u64,

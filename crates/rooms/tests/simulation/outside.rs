@@ -130,6 +130,8 @@ pub(crate) struct Outside {
     pub(crate) sockets: Sockets,
     pub(crate) lookups: Vec<Lookup>,
     pub(crate) office: RefCell<Office>,
+    /// What each shard has for the committer and has not handed in.
+    pub(crate) aside: Vec<Vec<Draft>>,
     pub(crate) random: Random,
     pub(crate) trace: Trace,
     pub(crate) moment: Moment,
@@ -218,12 +220,27 @@ impl Ports for Door<'_> {
         if let Reply::Command { to, .. } = draft.reply {
             self.expect_no_heir(to, "commands");
         }
-        let office = self.outside.office.get_mut();
-        let there_is_room = office.drafts.len() < self.outside.limits.commit_queue;
+        let aside: usize = self.outside.aside.iter().map(Vec::len).sum();
+        let waiting = self.outside.office.get_mut().drafts.len() + aside;
+        let there_is_room = waiting < self.outside.limits.commit_queue;
         if there_is_room {
-            office.drafts.push(draft);
+            self.outside.aside[self.shard].push(draft);
         }
         there_is_room
+    }
+
+    fn hand_in(&mut self) {
+        let drafts = std::mem::take(&mut self.outside.aside[self.shard]);
+        for draft in &drafts {
+            // An heir in the same shard hands in behind them.
+            if let Reply::Command { to, .. } = draft.reply
+                && let Some(heir) = self.outside.sockets.heir(self.shard, to)
+                && self.outside.sockets.get(heir).is_some_and(|heir| heir.shard != self.shard)
+            {
+                self.expect_no_heir(to, "hands in");
+            }
+        }
+        self.outside.office.get_mut().drafts.extend(drafts);
     }
 
     fn look_up(&mut self, lookup: Lookup) -> Result<(), Lookup> {

@@ -360,3 +360,28 @@ fn whoever_comes_after_one_that_waited_and_went_waits_for_the_first() {
     }
     assert!(passed_on > 0, "in some of the lives the second one is of another shard");
 }
+
+/// Drafts are handed in at the end of a turn, and the word that a session is free could leave before.
+#[test]
+fn what_was_said_in_a_session_is_in_the_queue_before_it_passes_on() {
+    let mut passed_on = 0;
+    for seed in 0..64 {
+        let mut town = Town::seeded(seed);
+        let [ada, bob] = town.members(["ada", "bob"], "garden");
+        let (first, shard_of_first) = (town.socket(ada), town.shard(ada));
+        town.goes_wrong(Chances { unflushed: 1000, ..Chances::NONE });
+        town.says(ada, "garden", "c", "from the first one");
+        town.world.upload(first, usize::MAX);
+        town.world.connect(ada.0);
+        town.world.upload(town.socket(ada), usize::MAX);
+        town.world.hand_over(shard_of_first, usize::MAX);
+        if town.shard(ada) != shard_of_first {
+            passed_on += 1;
+            assert_eq!(town.world.outside.office.get_mut().drafts.len(), 1, "seed {seed}");
+        }
+        town.goes_wrong(Chances::NONE);
+        town.quiet();
+        assert_eq!(town.hears(bob, "garden"), ["from the first one"], "seed {seed}");
+    }
+    assert!(passed_on > 0, "in some of the lives the second one is of another shard");
+}

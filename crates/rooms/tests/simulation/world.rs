@@ -13,7 +13,7 @@ use tertulia_rooms::draft::{Author, Draft, Reply, Wish};
 use tertulia_rooms::hub::News;
 use tertulia_rooms::limits::Limits;
 use tertulia_rooms::lookup::{Answer, Known, Lookup, Question, answer};
-use tertulia_rooms::shard::{Input, Shard};
+use tertulia_rooms::shard::{Input, Ports, Shard};
 use tertulia_store::{Memory, Reader, RoomNo, Store};
 
 use crate::client::Client;
@@ -66,6 +66,7 @@ impl World {
             sockets: Sockets::default(),
             lookups: Vec::new(),
             office: RefCell::new(office),
+            aside: (0..SHARDS).map(|_| Vec::new()).collect(),
             random: Random::seeded(random.next()),
             trace: Trace::new(keep_trace),
             moment: Moment { now_ns: 0, wall_ms: WALL_MS },
@@ -118,7 +119,9 @@ impl World {
         let done = act(machine, &mut door);
         door.outside.moment.now_ns += door.outside.toiled_ns.take();
         if !door.outside.random.chance(chances.unflushed) {
+            door.hand_in();
             machine.flush_all(&mut door);
+            door.hand_in();
         }
         self.look();
         done
@@ -445,6 +448,7 @@ impl World {
         let now_ns = self.outside.moment.now_ns;
         let (server, committer) = start(&self.outside.memory, &self.limits, &self.epochs, now_ns);
         self.server = server;
+        self.outside.aside.iter_mut().for_each(Vec::clear);
         let office = self.outside.office.get_mut();
         office.committer = committer;
         office.drafts.clear();
