@@ -4,7 +4,7 @@
 //! a range; nobody copies it. All that is alive is counted, so that slow readers cannot hold the memory.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tertulia_protocol::Seq;
@@ -19,6 +19,8 @@ pub struct Slab {
     ends: Box<[u32]>,
     bytes: Box<[u8]>,
     deflated: OnceLock<Option<Box<[u8]>>>,
+    /// Someone makes the compressed form, or has made it.
+    deflating: AtomicBool,
     gauge: Gauge,
 }
 
@@ -66,24 +68,29 @@ impl Slab {
     }
 
     /// All its events as one compressed message, their lines joined by newlines; made when the first reader
-    /// wants it, for all of them. `None` if that is no shorter, or longer than a message may be.
+    /// wants it, for all of them. `None` if that is no shorter, or longer than a message may be, or while
+    /// another thread makes it: nobody waits for that.
     ///
-    /// Cost: once some 10 µs and 5 µs a KiB. Whoever asks meanwhile waits, which takes no longer than making
-    /// it would.
+    /// Cost: once some 10 µs and 5 µs a KiB.
     pub fn deflate(&self, deflater: &mut Deflater) -> Option<&[u8]> {
-        let made = self.deflated.get_or_init(|| {
-            if self.bytes.len() > SERVER_MESSAGE_BYTES_MAX {
-                return None;
-            }
-            let lines = self.lines(self.before, self.last());
-            let mut message = Vec::with_capacity(self.bytes.len() / 2);
-            let parts = lines.flat_map(|line| [b"\n".as_slice(), line]).skip(1);
-            deflater.put(&mut message, Opcode::Text, parts);
-            let message = (message.len() < self.bytes.len()).then(|| message.into_boxed_slice())?;
-            self.gauge.0.deflated_bytes.fetch_add(message.len(), Ordering::Relaxed);
-            Some(message)
-        });
-        made.as_deref()
+        if !self.deflating.swap(true, Ordering::Relaxed) {
+            // Only whoever turned the flag comes here, so it is not set yet.
+            _ = self.deflated.set(self.make_deflated(deflater));
+        }
+        self.deflated()
+    }
+
+    fn make_deflated(&self, deflater: &mut Deflater) -> Option<Box<[u8]>> {
+        if self.bytes.len() > SERVER_MESSAGE_BYTES_MAX {
+            return None;
+        }
+        let lines = self.lines(self.before, self.last());
+        let mut message = Vec::with_capacity(self.bytes.len() / 2);
+        let parts = lines.flat_map(|line| [b"\n".as_slice(), line]).skip(1);
+        deflater.put(&mut message, Opcode::Text, parts);
+        let message = (message.len() < self.bytes.len()).then(|| message.into_boxed_slice())?;
+        self.gauge.0.deflated_bytes.fetch_add(message.len(), Ordering::Relaxed);
+        Some(message)
     }
 
     /// The compressed message, if it was made.
@@ -188,6 +195,7 @@ impl SlabBuilder {
             ends: self.ends.into(),
             bytes: self.bytes.into(),
             deflated: OnceLock::new(),
+            deflating: AtomicBool::new(false),
             gauge: gauge.clone(),
         })
     }
@@ -226,6 +234,15 @@ mod tests {
         assert_eq!(gauge.bytes(), 12);
         drop(slab);
         assert_eq!(gauge.bytes(), 0);
+    }
+
+    #[test]
+    fn nobody_waits_for_another_thread_to_compress() {
+        let mut builder = SlabBuilder::after(0);
+        builder.push(&[b'x'; 1000]);
+        let slab = builder.finish(&Gauge::default());
+        slab.deflating.store(true, Ordering::Relaxed);
+        assert_eq!(slab.deflate(&mut Deflater::default()), None);
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Shard {
         }
         let ping = ticks(u64::from(connection.ping_s));
         // Whoever is not read cannot be blamed for silence.
-        if connection.parked.is_none() {
+        if connection.parked.is_none() && !connection.postponed {
             let by = connection.heard.saturating_add(ping + ticks(SILENCE_S));
             if now >= by {
                 self.close(place, Close::PingTimeout, None);
@@ -207,8 +207,11 @@ impl Shard {
     /// Too much memory is held by slabs that someone has yet to hear: those who did not read for longest
     /// let go.
     pub(super) fn free_slabs(&mut self) {
-        let over = || self.hub.gauge().bytes() > self.limits.slab_bytes + self.limits.tail_bytes;
-        if !over() {
+        let (gauge, limits) = (self.hub.gauge().clone(), self.limits.clone());
+        // What stays in tails has a bound of its own, and its compressed forms are at most as much again.
+        let tails = || limits.tail_bytes + gauge.deflated_bytes().min(limits.tail_bytes);
+        let is_over = || gauge.bytes() > limits.slab_bytes + tails();
+        if !is_over() {
             return;
         }
         let mut slow: Vec<(Tick, u32)> = self
@@ -219,7 +222,7 @@ impl Shard {
             .collect();
         slow.sort_unstable();
         for (_, place) in slow {
-            if self.hub.gauge().bytes() <= self.limits.slab_bytes + self.limits.tail_bytes {
+            if !is_over() {
                 return;
             }
             while let Some(attachment) = self.connections[place as usize].attachments.last() {

@@ -4,13 +4,14 @@
 //! the second wait those of bigger rooms: some of them are written to in each turn, so that the first line, and
 //! everyone who says something, is served in between.
 //!
-//! Never: holds anyone back for longer than a moment, nor once nothing is being committed.
+//! Never: holds anyone back for longer than a moment, even if what is being committed turns out to be for others.
 
 use std::collections::VecDeque;
 
 use super::Shard;
 
-/// Nobody waits longer for news: about as long as a commit takes.
+/// Nobody waits longer for news: about as long as a commit takes. A shard that sleeps wakes by the millisecond, so
+/// it may be one more.
 const CORKED_NS_MAX: u64 = 1_000_000;
 
 /// So many of the second line are written to in a turn: a millisecond or two, for a write takes 4 to 8 µs.
@@ -64,16 +65,16 @@ impl Shard {
     /// Marks a connection that has something to write and may wait in that line; at once if `waits` is not so.
     pub(super) fn cork(&mut self, place: u32, which: Corked, waits: bool) {
         let connection = &mut self.connections[place as usize];
+        let line = self.cork.line(which);
+        if line.places.is_empty() {
+            line.until_ns = self.now_ns + CORKED_NS_MAX;
+        }
+        if !waits {
+            line.until_ns = self.now_ns;
+        }
         match (connection.corked, which) {
             (Corked::No, _) => {
                 connection.corked = which;
-                let line = self.cork.line(which);
-                if line.places.is_empty() {
-                    line.until_ns = self.now_ns + CORKED_NS_MAX;
-                }
-                if !waits {
-                    line.until_ns = self.now_ns;
-                }
                 line.places.push_back(place);
             }
             // It hears a room that is not to wait for a bigger one.

@@ -3,7 +3,7 @@
 //! What a room says is compressed once, by the shard that first needs it, and shared by all that hear it. A long
 //! reply is compressed for its one reader.
 //!
-//! Never: compresses what is short, makes anyone wait for it while the thread is busy.
+//! Never: compresses what is short, or so much in a turn, or while the thread is busy, that others would notice.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,15 +41,19 @@ impl Shard {
         if slab.deflated().is_some() {
             return true;
         }
-        !self.pressure.is_high() && slab.deflate(&mut self.deflater).is_some()
+        if !self.pressure.has_time() {
+            return false;
+        }
+        self.pressure.spend(slab.bytes().len());
+        slab.deflate(&mut self.deflater).is_some()
     }
 
     /// Queues one object for a connection; `write` writes its line.
     pub(super) fn reply(&mut self, place: u32, write: impl FnOnce(&mut Vec<u8>)) {
         let connection = &mut self.connections[place as usize];
         let deflater =
-            (connection.deflates && !self.pressure.is_high()).then_some(&mut self.deflater);
-        let (mut saved, from_bytes) = (0, self.limits.deflate_from_bytes);
+            (connection.deflates && self.pressure.has_time()).then_some(&mut self.deflater);
+        let (mut tried, mut saved, from_bytes) = (0, 0, self.limits.deflate_from_bytes);
         self.links.reply(&mut connection.out, |out| {
             let start = out.len();
             frame::put_text_with(out, write);
@@ -58,9 +62,10 @@ impl Shard {
             {
                 let plain = out.len();
                 deflater.deflate_frame(out, start);
-                saved = plain - out.len();
+                (tried, saved) = (plain - start, plain - out.len());
             }
         });
+        self.pressure.spend(tried);
         self.counters.deflate_saved_bytes.add(saved as u64);
         self.touch(place);
     }

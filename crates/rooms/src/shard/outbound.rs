@@ -163,6 +163,7 @@ impl Links {
         {
             let before = bytes.len();
             write(bytes);
+            give_back(bytes);
             let more = (bytes.len() - before) as u32;
             *end += more;
             *objects += 1;
@@ -173,6 +174,7 @@ impl Links {
         }
         let mut bytes = Vec::new();
         write(&mut bytes);
+        give_back(&mut bytes);
         let end = bytes.len() as u32;
         let bytes = Bytes::Own(bytes);
         self.add(queue, Link { bytes, at: 0, end, objects: 1, load: Load::Reply, next: NONE });
@@ -361,6 +363,14 @@ impl Links {
     }
 }
 
+/// Lets memory go that was needed only while a reply was written, as before it was compressed: what waits is
+/// counted by its bytes, and must not hold many more.
+fn give_back(bytes: &mut Vec<u8>) {
+    if bytes.capacity() - bytes.len() > REPLY_BUFFER_BYTES {
+        bytes.shrink_to(bytes.len() + REPLY_BUFFER_BYTES);
+    }
+}
+
 /// Where the frame ends that is half sent; where the link stands if none is.
 fn begun_frame_end(link: &Link) -> u32 {
     match &link.bytes {
@@ -415,6 +425,30 @@ mod tests {
         assert!(queue.is_empty());
         assert_eq!((queue.bytes(), queue.objects(), links.bytes()), (0, 0, 0));
         assert_eq!(Arc::strong_count(&events), 1);
+    }
+
+    #[test]
+    fn what_waits_holds_little_more_memory_than_it_is_counted_for() {
+        let (mut links, mut queue) = (Links::new(), Queue::default());
+        let compressed = |out: &mut Vec<u8>| {
+            let start = out.len();
+            out.resize(start + 512 * 1024, b'x');
+            out.truncate(start + 10);
+        };
+        let events = slab(&["one"]);
+        for _ in 0..3 {
+            links.reply(&mut queue, compressed);
+            links.reply(&mut queue, compressed);
+            links.events(&mut queue, 0, &events, 0..5, 1);
+        }
+        assert_eq!(queue.bytes(), 3 * (10 + 10 + 5));
+        let own = links.links.iter().flatten().filter_map(|link| match &link.bytes {
+            Bytes::Own(bytes) => Some(bytes.capacity()),
+            _ => None,
+        });
+        let held: Vec<usize> = own.collect();
+        assert_eq!(held.len(), 3);
+        assert!(held.iter().all(|held| *held <= 20 + REPLY_BUFFER_BYTES), "{held:?}");
     }
 
     #[test]

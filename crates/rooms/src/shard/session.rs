@@ -229,8 +229,10 @@ impl Shard {
         if !self.is_current(from) {
             return;
         }
-        match &mut self.connections[place as usize].parked {
+        let connection = &mut self.connections[place as usize];
+        match &mut connection.parked {
             Some(parked) => parked.input = input,
+            None if connection.postponed => self.wait_for_others(place, &input, ports),
             None => {
                 self.take_in(from, &mut input, ports);
                 if self.reads(from) {

@@ -26,6 +26,9 @@ const HELD_NS: u64 = 250_000;
 /// more than enough for all that the limits let through.
 const LEFT_ALONE: u64 = 3;
 
+/// But no longer than that: a machine that stood still for a minute is not what a connection did.
+const LEFT_ALONE_NS_MAX: u64 = 1_000_000_000;
+
 impl Shard {
     /// Leaves a connection alone for a while if some of what came is left, or if it took long since then and
     /// `many` bytes had come.
@@ -37,9 +40,10 @@ impl Shard {
         let parked = connection.parked.as_ref();
         let is_left = parked.is_some_and(|parked| parked.waits_for == WaitsFor::Others);
         let took_ns = now_ns.saturating_sub(since_ns);
-        if is_left || many && took_ns >= HELD_NS {
+        if !connection.postponed && (is_left || many && took_ns >= HELD_NS) {
             connection.postponed = true;
-            self.postponed.push((now_ns + took_ns * LEFT_ALONE, from));
+            let alone_ns = (took_ns * LEFT_ALONE).min(LEFT_ALONE_NS_MAX);
+            self.postponed.push((now_ns + alone_ns, from));
         }
     }
 
@@ -54,6 +58,8 @@ impl Shard {
             }
             let connection = &mut self.connections[at.place as usize];
             connection.postponed = false;
+            // It was not read meanwhile: its silence begins now.
+            connection.heard = self.tick;
             let waits_for = connection.parked.as_ref().map(|parked| parked.waits_for);
             if waits_for == Some(WaitsFor::Others) {
                 self.go_on(at.place, |_| (), ports);

@@ -136,6 +136,29 @@ fn who_takes_long_is_left_alone_for_longer() {
     assert_eq!(town.hears(bob, "garden"), ["behind them"]);
 }
 
+#[test]
+fn who_takes_long_is_left_alone_also_if_an_answer_comes_meanwhile() {
+    let mut town = Town::seeded(7);
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    let socket = town.socket(ada);
+    let up = &mut town.world.outside.sockets.get(socket).expect("it is open").up;
+    for _ in 0..1_000 {
+        put_masked(up, Opcode::Text, [7, 1, 3, 9], br#"{"t":"pong"}"#);
+    }
+    town.world.clients[ada.0].ask("room", r#","room":"nowhere","op":"get""#, Asked::Other);
+    town.world.post(ada.0);
+    town.says(ada, "garden", "c", "behind them");
+    town.world.outside.toil_ns = 10_000;
+    town.world.upload(socket, usize::MAX);
+    town.world.outside.toil_ns = 0;
+    assert_eq!(town.world.outside.lookups.len(), 1, "it asks for the room");
+    town.world.answer(0);
+    town.quiet();
+    assert_eq!(town.hears(bob, "garden").len(), 0, "the others have this time for themselves");
+    town.passes(2_000);
+    assert_eq!(town.hears(bob, "garden"), ["behind them"]);
+}
+
 /// A pong of so many bytes, most of them blanks, in a compressed frame.
 fn deflated_pong(bytes: usize) -> Vec<u8> {
     let mut pong = br#"{"t":"pong"}"#.to_vec();
