@@ -7,7 +7,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::publish::{gib, number, put};
+use crate::publish::{gib, number, put, table, text};
 use crate::run::{Done, root};
 
 /// What `make bench` leaves behind.
@@ -24,33 +24,59 @@ pub(crate) fn run() -> Done {
         .map_err(|error| format!("{REPORT}: {error}; `make bench` writes it"))?;
     let report: Value =
         serde_json::from_str(&text).map_err(|error| format!("{REPORT}: {error}"))?;
-    if report["scale"] != "full" {
-        return Err(format!("{REPORT} is of a short run; `make bench` makes a full one"));
-    }
+    whole(&report)?;
     put(PAGE, &figures(&report))?;
     fs::write(root().join(RAW), text).map_err(|error| format!("{RAW}: {error}"))?;
     println!("{RAW}");
     Ok(())
 }
 
+/// Is it of a run that says all, of a commit that others can have, and is every line something to publish.
+fn whole(report: &Value) -> Done {
+    if report["scale"] != "full" {
+        let scale = &report["scale"];
+        return Err(format!("{REPORT} is of a run of {scale}; `make bench` makes a full one"));
+    }
+    let commit = report["versions"]["commit"].as_str().unwrap_or("-dirty");
+    if commit.ends_with("-dirty") {
+        return Err(format!("{REPORT} is of no commit ({commit}); commit, and `make bench` again"));
+    }
+    let lines = report["goals"].as_array().into_iter().flatten();
+    let void = lines.filter(|line| matches!(line["verdict"].as_str(), Some("void" | "missing")));
+    let void: Vec<&str> = void.filter_map(|line| line["what"].as_str()).collect();
+    if !void.is_empty() {
+        return Err(format!("{REPORT} has lines that say nothing: {}", void.join("; ")));
+    }
+    Ok(())
+}
+
 fn figures(report: &Value) -> String {
     let mut page = circumstances(report);
-    page += "| row | what | reach | found | |\n|---|---|---:|---:|---|\n";
+    page += "| row | what | reach | found | turns | |\n|---|---|---:|---:|---|---|\n";
     for goal in report["goals"].as_array().into_iter().flatten() {
         _ = writeln!(
             page,
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             text(&goal["row"]),
             text(&goal["what"]),
             text(&goal["reach"]),
             number(&goal["found"]),
+            turns(goal),
             text(&goal["verdict"]),
         );
     }
     for row in report["trials"].as_array().into_iter().flatten() {
-        cases(row, &mut page);
+        page += &table(row, false);
     }
     page
+}
+
+/// Between which turns it lies.
+fn turns(goal: &Value) -> String {
+    match (&goal["from"], &goal["to"]) {
+        (Value::Null, _) | (_, Value::Null) => String::new(),
+        (from, to) => format!("{} to {}", number(from), number(to)),
+    }
 }
 
 /// When, on what, and beside whom.
@@ -72,26 +98,6 @@ fn circumstances(report: &Value) -> String {
     )
 }
 
-/// What a row measured case by case.
-fn cases(row: &Value, page: &mut String) {
-    let table = &row["table"];
-    let Some(rows) = table["rows"].as_array().filter(|rows| !rows.is_empty()) else { return };
-    let columns: Vec<String> =
-        table["columns"].as_array().into_iter().flatten().map(text).collect();
-    _ = writeln!(page, "\n{}, {}:\n", text(&row["id"]), text(&row["title"]));
-    let rule = "|---:".repeat(columns.len());
-    _ = writeln!(page, "| | {} |\n|---{rule}|", columns.join(" | "));
-    for case in rows {
-        let figures = case[2].as_array().into_iter().flatten();
-        let figures: Vec<String> = figures.map(number).collect();
-        _ = writeln!(page, "| {} | {} |", text(&case[0]), figures.join(" | "));
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().replace('|', "\\|")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +106,10 @@ mod tests {
     fn the_page_says_what_was_reached_beside_whom() {
         let report = serde_json::json!({
             "date": "2026-11-23", "machine": {"congestion_control": "cubic"}, "versions": {"Bun": "1.4"},
-            "goals": [{"row": "dense", "what": "CPU", "reach": "≤ 1.3", "found": 1.25, "verdict": "reached"}],
+            "goals": [
+                {"row": "dense", "what": "CPU", "reach": "≤ 1.3", "found": 1.25, "from": 1.2, "to": 1.28, "verdict": "reached"},
+                {"row": "log", "what": "p99", "reach": "≤ 5", "found": 0.5, "from": null, "to": null, "verdict": "reached"},
+            ],
             "trials": [
                 {"id": "dense", "title": "hot", "table": {"columns": ["µs"], "rows": [["100 members", "", [0.25]]]}},
                 {"id": "log", "title": "pages", "table": {"columns": [], "rows": []}},
@@ -108,11 +117,32 @@ mod tests {
         });
         let page = figures(&report);
         assert!(page.contains("congestion control cubic") && page.contains("Bun (1.4)"), "{page}");
-        assert!(page.contains("| dense | CPU | ≤ 1.3 | 1.25 | reached |\n"), "{page}");
+        assert!(
+            page.contains("| dense | CPU | ≤ 1.3 | 1.25 | 1.20 to 1.28 | reached |\n"),
+            "{page}"
+        );
+        assert!(page.contains("| log | p99 | ≤ 5 | 0.50 |  | reached |\n"), "{page}");
         assert!(
             page.contains("\ndense, hot:\n") && page.contains("| 100 members | 0.25 |\n"),
             "{page}"
         );
         assert!(!page.contains("log, pages"), "{page}");
+    }
+
+    #[test]
+    fn what_says_nothing_is_not_published() {
+        let report = |scale, commit, verdict| {
+            whole(&serde_json::json!({
+                "scale": scale, "versions": {"commit": commit},
+                "goals": [{"what": "CPU", "verdict": verdict}],
+            }))
+        };
+        assert_eq!(report("full", "abc1234", "reached"), Ok(()));
+        assert_eq!(report("full", "abc1234", "short"), Ok(()), "what falls short is told");
+        let why = report("quick", "abc1234", "reached").unwrap_err();
+        assert!(why.contains("a run of \"quick\""), "{why}");
+        let why = report("full", "abc1234-dirty", "reached").unwrap_err();
+        assert!(why.contains("of no commit (abc1234-dirty)"), "{why}");
+        assert!(report("full", "abc1234", "void").unwrap_err().contains("say nothing: CPU"));
     }
 }

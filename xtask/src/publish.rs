@@ -32,7 +32,8 @@ const IN_SHORT: &[(&str, &[&str])] = &[
     ("T24", &["seeds", "failed"]),
 ];
 
-const BEGIN: &str = "<!-- figures: written by `make publish` -->\n";
+/// Where figures begin on a page; whoever wants to know by which target finds it in `make`.
+const BEGIN: &str = "<!-- figures: written, not edited -->\n";
 const END: &str = "<!-- end of figures -->\n";
 
 /// Writes the figures into both pages.
@@ -66,7 +67,6 @@ fn between(page: &str, figures: &str) -> Option<String> {
 /// When, on what, and with which seed.
 fn circumstances(report: &Value) -> String {
     let machine = &report["machine"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     format!(
         "Measured {} on {} ({} cores, {}, Linux {}), durability `fsync`, scale {}, seed {}.\n\n",
         text(&report["date"]),
@@ -95,7 +95,6 @@ fn figures(trial: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 /// One trial as a line of a table, with those of its figures.
 fn line<'a>(trial: &Value, figures: impl Iterator<Item = (&'a String, &'a Value)>) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().replace('|', "\\|");
     let figures: Vec<String> =
         figures.map(|(name, value)| format!("{name} {}", number(value))).collect();
     let wrong = &trial["wrongs_in_all"];
@@ -111,34 +110,34 @@ fn in_full(report: &Value) -> String {
     let mut page = circumstances(report);
     page += "| trial | what is done | figures | promises broken |\n|---|---|---|---|\n";
     trials(report).for_each(|trial| page += &line(trial, figures(trial)));
-    for trial in trials(report) {
-        let Some(rows) = trial["table"]["rows"].as_array().filter(|rows| !rows.is_empty()) else {
-            continue;
-        };
-        let columns = trial["table"]["columns"].as_array().into_iter().flatten();
-        let columns: Vec<&str> = columns.filter_map(Value::as_str).collect();
-        let (id, title) = (trial["id"].as_str(), trial["title"].as_str());
-        _ = writeln!(page, "\n{}, {}:\n", id.unwrap_or_default(), title.unwrap_or_default());
-        _ = writeln!(
-            page,
-            "| | | {} |\n|---|---{}|",
-            columns.join(" | "),
-            "|---:".repeat(columns.len())
-        );
-        for row in rows {
-            let figures = row[2].as_array().into_iter().flatten();
-            let figures: Vec<String> = figures.map(number).collect();
-            let text = |value: &Value| value.as_str().unwrap_or_default().replace('|', "\\|");
-            _ = writeln!(
-                page,
-                "| {} | {} | {} |",
-                text(&row[0]),
-                text(&row[1]),
-                figures.join(" | ")
-            );
-        }
+    trials(report).for_each(|trial| page += &table(trial, true));
+    page
+}
+
+/// What a trial or a row of the bench found case by case; `what` each case is stands behind its name if asked for.
+pub(crate) fn table(trial: &Value, what: bool) -> String {
+    let mut page = String::new();
+    let Some(rows) = trial["table"]["rows"].as_array().filter(|rows| !rows.is_empty()) else {
+        return page;
+    };
+    let columns = trial["table"]["columns"].as_array().into_iter().flatten();
+    let columns: Vec<String> = columns.map(text).collect();
+    let (gap, line) = if what { (" | |", "---|---") } else { (" |", "---") };
+    let rule = "|---:".repeat(columns.len());
+    _ = writeln!(page, "\n{}, {}:\n", text(&trial["id"]), text(&trial["title"]));
+    _ = writeln!(page, "|{gap} {} |\n|{line}{rule}|", columns.join(" | "));
+    for row in rows {
+        let figures = row[2].as_array().into_iter().flatten();
+        let figures: Vec<String> = figures.map(number).collect();
+        let what = if what { format!(" {} |", text(&row[1])) } else { String::new() };
+        _ = writeln!(page, "| {} |{what} {} |", text(&row[0]), figures.join(" | "));
     }
     page
+}
+
+/// A text as it stands in a cell.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().replace('|', "\\|")
 }
 
 fn in_short(report: &Value) -> String {
@@ -154,11 +153,13 @@ fn in_short(report: &Value) -> String {
     page
 }
 
-/// Whole numbers with marks between thousands, others with three figures.
+/// With marks between thousands, and below ten with two places behind the point; – for what is no number.
 pub(crate) fn number(value: &Value) -> String {
-    let Some(value) = value.as_f64() else { return value.to_string() };
-    if value.fract() != 0.0 {
-        return if value.abs() < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") };
+    let Some(value) = value.as_f64() else {
+        return if value.is_null() { "–".to_owned() } else { value.to_string() };
+    };
+    if value.fract() != 0.0 && value.abs() < 10.0 {
+        return format!("{value:.2}");
     }
     let digits = format!("{value:.0}");
     let mut text = String::new();
@@ -196,7 +197,9 @@ mod tests {
 
     #[test]
     fn numbers_are_read_at_a_glance() {
-        let shown = [1.0, 1234.0, 1_234_567.0, 0.25, 12.5].map(|value| number(&value.into()));
-        assert_eq!(shown, ["1", "1,234", "1,234,567", "0.25", "12"]);
+        let shown =
+            [1.0, 1234.0, 1_234_567.0, 1234.5, 0.25, 12.5].map(|value| number(&value.into()));
+        assert_eq!(shown, ["1", "1,234", "1,234,567", "1,234", "0.25", "12"]);
+        assert_eq!(number(&Value::Null), "–");
     }
 }

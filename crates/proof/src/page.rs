@@ -98,7 +98,9 @@ fn draw_versions(page: &mut String, report: &Value) {
 /// What was to be reached, and what was.
 fn draw_goals(page: &mut String, goals: &Value) {
     let Some(goals) = goals.as_array().filter(|goals| !goals.is_empty()) else { return };
-    page.push_str("<table class=all><tr><th><th>what<th class=n>reach<th class=n>found<th>");
+    page.push_str(
+        "<table class=all><tr><th><th>what<th class=n>reach<th class=n>found<th class=n>turns<th>",
+    );
     for goal in goals {
         let verdict = text(&goal["verdict"]);
         let class = match verdict {
@@ -108,14 +110,23 @@ fn draw_goals(page: &mut String, goals: &Value) {
         };
         _ = write!(
             page,
-            "<tr><td>{}<td>{}<td class=n>{}<td class=n>{}<td class='{class}'>{verdict}",
+            "<tr><td>{}<td>{}<td class=n>{}<td class=n>{}<td class=n>{}<td class='{class}'>{verdict}",
             escaped(text(&goal["row"])),
             escaped(text(&goal["what"])),
             escaped(text(&goal["reach"])),
             number(&goal["found"]),
+            turns(goal),
         );
     }
     page.push_str("</table>");
+}
+
+/// Between which turns a figure lies, if it has turns.
+fn turns(goal: &Value) -> String {
+    match (&goal["from"], &goal["to"]) {
+        (Value::Null, _) | (_, Value::Null) => String::new(),
+        (from, to) => format!("{} to {}", number(from), number(to)),
+    }
 }
 
 /// Its class, and its word.

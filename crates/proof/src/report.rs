@@ -180,7 +180,13 @@ impl Report {
             _ = writeln!(text, "{:<48}{heads}", "");
         }
         for (case, _, figures) in rows {
-            let figures: String = figures.iter().map(|value| format!("{value:>20.3}")).collect();
+            let figures: String = figures
+                .iter()
+                .map(|value| match value.is_nan() {
+                    true => format!("{:>20}", "–"),
+                    false => format!("{value:>20.3}"),
+                })
+                .collect();
             _ = writeln!(text, "{case:<48}{figures}");
         }
         text
