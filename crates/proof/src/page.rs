@@ -211,11 +211,12 @@ fn short(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
-/// Whole numbers whole, others with two places.
+/// Whole numbers whole, others with two places; – for what is no number.
 fn number(value: &Value) -> String {
     match value.as_f64() {
         Some(value) if value.fract() == 0.0 => format!("{value:.0}"),
         Some(value) => format!("{value:.2}"),
+        None if value.is_null() => "–".to_owned(),
         None => value.to_string(),
     }
 }

@@ -56,9 +56,9 @@ impl Tree {
 }
 
 impl File {
-    /// Written by a tool and read by it alone.
-    pub(super) fn is_lock(&self) -> bool {
-        ["Cargo.lock", "package-lock.json"].contains(&self.name())
+    /// Written by a tool and read by tools alone.
+    pub(super) fn is_by_tool(&self) -> bool {
+        ["Cargo.lock", "package-lock.json", "performance.json"].contains(&self.name())
     }
 
     pub(super) fn is_rust(&self) -> bool {

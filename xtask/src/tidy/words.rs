@@ -30,7 +30,7 @@ const UNSAID: &[(&str, &str)] = &[
 /// Every word that should not be there, and every file that is too long.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in tree.files.iter().filter(|file| !file.is_lock()) {
+    for file in tree.files.iter().filter(|file| !file.is_by_tool()) {
         findings.extend(too_long(file));
         for (index, line) in file.text.lines().enumerate() {
             for (word, way_out) in UNSAID.iter().filter(|(word, _)| says(line, word)) {
