@@ -239,6 +239,11 @@ fn line(goal: &Goal, report: &mut Report) -> Line {
 }
 
 impl Line {
+    /// Its turns do not agree.
+    pub(super) fn is_void(&self) -> bool {
+        self.verdict == "void"
+    }
+
     /// What was found, and between which turns it lies.
     fn found_text(&self) -> String {
         let text = |value: f64| format!("{value:.3}");
