@@ -65,7 +65,9 @@ impl Shard {
     /// Marks a connection that has something to write and may wait in that line; at once if `waits` is not so.
     pub(super) fn cork(&mut self, place: u32, which: Corked, waits: bool) {
         let connection = &mut self.connections[place as usize];
-        let line = self.cork.line(which);
+        // What must not wait ends the wait of the line that the connection stands in.
+        let stands = if connection.corked == Corked::No { which } else { connection.corked };
+        let line = self.cork.line(stands);
         if line.places.is_empty() {
             line.until_ns = self.now_ns + CORKED_NS_MAX;
         }

@@ -60,14 +60,15 @@ impl Shard {
     pub(super) fn replace(
         &mut self,
         old: Address,
-        (shard, address): (usize, Address),
+        shard: usize,
+        new: Address,
         token: u32,
         ports: &mut impl Ports,
     ) {
         if self.is_current(old) {
             self.close(old.place, Close::Replaced, None);
         }
-        let next = Heir { shard, address, token };
+        let next = Heir { shard, address: new, token };
         match self.heirs.get_mut(&old) {
             Some(waiting) => waiting.next = Some(next),
             None => self.tell(next, ports),

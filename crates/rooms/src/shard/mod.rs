@@ -238,7 +238,7 @@ impl Shard {
                 Input::Answer { to, token, answer } => self.answered(to, token, answer, ports),
                 Input::Signal(signal) => self.signal(&signal),
                 Input::Replace { old, shard, new, token } => {
-                    self.replace(old, (shard, new), token, ports);
+                    self.replace(old, shard, new, token, ports);
                 }
                 Input::Replaced { new, token } => self.replaced(new, token, ports),
                 Input::Expel(user, close) => self.expel(&user, close),
