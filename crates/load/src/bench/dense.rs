@@ -5,7 +5,7 @@ use tertulia_proof::report::Report;
 
 use super::fan_out::{Entrant, Load, Pace, Turns, turn};
 use super::side::{Rows, Side, Yard};
-use super::{Scale, over_turns, tell_turns};
+use super::{Scale, over_turns, take_turns, tell_turns};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -37,11 +37,7 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
             time: scale.time,
         };
         let what = format!("{members} members");
-        let turns = (0..scale.turns).map(|turn| {
-            eprintln!("  {what}, turn {} of {}", turn + 1, scale.turns);
-            one_turn(yard, load, report)
-        });
-        let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
+        let turns = take_turns(scale.turns, &what, || one_turn(yard, load, report))?;
         judge(members, &turns, report);
         let turns = Turns::of_all(turns);
         turns.tell(&what, report);

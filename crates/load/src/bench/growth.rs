@@ -6,7 +6,7 @@ use tertulia_proof::report::Report;
 use super::fan_out::{Entrant, Load, Pace, Turns};
 use super::herd::Herd;
 use super::side::{ROOMS_EACH, Side, Yard};
-use super::{Scale, tell_turns};
+use super::{Scale, take_turns, tell_turns};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -36,8 +36,7 @@ fn members(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error>
         ],
     };
     let ours = Side::Tertulia(Durability::Memory);
-    let turns = (1..=scale.turns).map(|turn| {
-        eprintln!("  members, turn {turn} of {}", scale.turns);
+    let turns = take_turns(scale.turns, "members", || {
         let all = sizes.iter().map(|&(members, name)| {
             Ok(Entrant::start(yard, ours, load(members, scale))?.named(name))
         });
@@ -45,8 +44,7 @@ fn members(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error>
         let mut all = all.collect::<Result<Vec<Entrant>, Error>>()?;
         turn.rounds(&mut all, ROUNDS, scale.time / 4, report)?;
         Ok(turn)
-    });
-    let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
+    })?;
     judge("members", sizes, turns, report);
     Ok(())
 }
@@ -59,8 +57,7 @@ fn rooms(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
             &[(1, "1 room"), (100, "100 rooms"), (1_000, "1000 rooms"), (10_000, "10000 rooms")]
         }
     };
-    let turns = (1..=scale.turns).map(|turn| {
-        eprintln!("  rooms, turn {turn} of {}", scale.turns);
+    let turns = take_turns(scale.turns, "rooms", || {
         let (mut all, mut silent) = (Vec::new(), Vec::new());
         for &(rooms, name) in sizes {
             let (running, others) = yard.with_rooms(rooms, 100);
@@ -70,8 +67,7 @@ fn rooms(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
         let mut turn = Turns::default();
         turn.rounds(&mut all, ROUNDS, scale.time / 4, report)?;
         Ok(turn)
-    });
-    let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
+    })?;
     judge("rooms", sizes, turns, report);
     Ok(())
 }

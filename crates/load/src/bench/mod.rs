@@ -181,6 +181,19 @@ fn write(options: &Options, report: &Value) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes so many turns, and says which one it is.
+pub(crate) fn take_turns<T>(
+    times: usize,
+    what: &str,
+    mut turn: impl FnMut() -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let turns = (1..=times).map(|number| {
+        eprintln!("  {what}, turn {number} of {times}");
+        turn()
+    });
+    turns.collect()
+}
+
 /// Behind the name of a figure: where the turns begin and end between which it lies.
 pub(crate) const FROM_TO: [&str; 2] = [": from", ": to"];
 

@@ -5,7 +5,7 @@ use tertulia_proof::report::Report;
 
 use super::herd::Herd;
 use super::side::{Rows, Side, Yard};
-use super::{Scale, over_turns, tell_turns};
+use super::{Scale, over_turns, take_turns, tell_turns};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -41,11 +41,7 @@ const RATIOS: [Ratio; 4] = [
 ];
 
 pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(), Error> {
-    let turns = (0..scale.turns).map(|number| {
-        eprintln!("  turn {} of {}", number + 1, scale.turns);
-        turn(yard, scale, report)
-    });
-    let turns = turns.collect::<Result<Vec<Turn>, Error>>()?;
+    let turns = take_turns(scale.turns, "64 senders", || turn(yard, scale, report))?;
     let of = |figure: fn(&Turn) -> f64| over_turns(&turns, figure);
     report.figure("acked/s", of(|turn| turn.acked_a_second).round());
     report.figure("bare store, messages/s", of(|turn| turn.bare_a_second).round());

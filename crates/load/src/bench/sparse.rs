@@ -7,7 +7,7 @@ use tertulia_proof::report::Report;
 
 use super::fan_out::{Entrant, Load, Pace, Shown, Turns};
 use super::side::{Rows, Side, Yard};
-use super::{Scale, over_turns, tell_turns};
+use super::{Scale, over_turns, take_turns, tell_turns};
 use crate::error::Error;
 use crate::options::Durability;
 
@@ -24,11 +24,7 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
     let time = if scale.quick { Duration::from_secs(1) } else { Duration::from_secs(2) };
     let pace = Pace::ASecond(A_SECOND);
     let load = Load { members: MEMBERS, senders: MEMBERS, body_bytes: 64, pace, time };
-    let turns = (0..scale.turns).map(|turn| {
-        eprintln!("  turn {} of {}", turn + 1, scale.turns);
-        one_turn(yard, load, report)
-    });
-    let turns = turns.collect::<Result<Vec<Turns>, Error>>()?;
+    let turns = take_turns(scale.turns, "100 members", || one_turn(yard, load, report))?;
     report.figure("bare store, µs a message", over_turns(&turns, Turns::store_us));
     report.figure("bare store, p99 µs", over_turns(&turns, Turns::store_p99_us));
     report.figure("bare store, messages/commit", over_turns(&turns, Turns::store_batch));
