@@ -69,6 +69,14 @@ impl Dialect {
         self
     }
 
+    /// Of that member alone.
+    pub(crate) fn only(mut self, who: usize) -> Dialect {
+        if let Dialect::Tertulia { tokens, .. } = &mut self {
+            *tokens = vec![tokens.swap_remove(who)];
+        }
+        self
+    }
+
     /// Of members who come back and have everything up to there.
     pub(crate) fn resuming(mut self, epoch: &str, seq: u64) -> Dialect {
         if let Dialect::Tertulia { room, rooms, .. } = &mut self {

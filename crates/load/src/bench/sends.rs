@@ -25,17 +25,20 @@ struct Turn {
     bare_commit_us: f64,
     /// A bare commit of all that is on the way.
     bare_whole_us: f64,
-    /// With nothing else on the way.
+    /// With nothing else on the way, and a sender who does not sleep until it comes.
     alone_us: f64,
+    /// The same of one who does.
+    asleep_us: f64,
     sync_us: f64,
 }
 
 /// What is judged or told turn by turn: its name, and how it comes from a turn.
 type Ratio = (&'static str, fn(&Turn) -> f64);
 
-const RATIOS: [Ratio; 4] = [
+const RATIOS: [Ratio; 5] = [
     ("of the bare store", |turn| turn.acked_a_second / turn.bare_a_second),
     ("one at a time: ack p50, in syncs", |turn| turn.alone_us / turn.sync_us),
+    ("one at a time, asleep until then: ack p50, in syncs", |turn| turn.asleep_us / turn.sync_us),
     ("ack p50, in bare commits of all on the way", |turn| turn.ack_us / turn.bare_whole_us),
     ("ack p50, in bare commits", |turn| turn.ack_us / turn.bare_commit_us),
 ];
@@ -50,6 +53,7 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
     report.figure("bare commit p50, µs", of(|turn| turn.bare_commit_us));
     report.figure("bare commit of all on the way p50, µs", of(|turn| turn.bare_whole_us));
     report.figure("one at a time: ack p50, µs", of(|turn| turn.alone_us));
+    report.figure("one at a time, asleep until then: ack p50, µs", of(|turn| turn.asleep_us));
     report.figure("bare sync p50, µs", of(|turn| turn.sync_us));
     for (name, ratio) in RATIOS {
         tell_turns(report, name, &turns, ratio);
@@ -58,7 +62,8 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
 }
 
 fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> {
-    let running = yard.start(Side::Tertulia(Durability::Fsync), MEMBERS)?;
+    // One more, whose messages nobody has said before.
+    let running = yard.start(Side::Tertulia(Durability::Fsync), MEMBERS + 1)?;
     let dialect = running.dialect.clone().deaf();
     let mut herd = Herd::gather(running.addr, dialect.clone(), MEMBERS, MEMBERS, 64)?;
     herd.keep_in_flight(IN_FLIGHT, scale.time / 5)?;
@@ -74,7 +79,9 @@ fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> 
     let batch = ((after[0] - before[0]) / (after[1] - before[1]).max(1)).max(1);
     drop(herd);
     // With so many on the way an ack waits for the work on all of them. What a sync costs shows alone.
-    let alone = Herd::gather(running.addr, dialect, 1, 1, 64)?.keep_in_flight(1, scale.time)?;
+    let mut one = Herd::gather(running.addr, dialect.only(MEMBERS), 1, 1, 64)?;
+    let asleep = one.keep_in_flight(1, scale.time)?;
+    let alone = one.awake().keep_in_flight(1, scale.time)?;
     let rows =
         Rows { batch, messages: after[0], a_second: 0, event_bytes: EVENT_BYTES, senders: MEMBERS };
     let bare = yard.bare_store(rows)?;
@@ -88,6 +95,7 @@ fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> 
         bare_commit_us: bare.commit_p50_us,
         bare_whole_us: whole.commit_p50_us,
         alone_us: p50_us(&alone),
+        asleep_us: p50_us(&asleep),
         sync_us: yard.bare_sync(1_000)?.p50_us,
     })
 }

@@ -20,6 +20,9 @@ use crate::plan::arrival_ns;
 /// From here on the log is moved into the database, as the server does.
 const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// From here on a commit first starts the log over, as the server does: a log that grows for ever is slower.
+const RESTART_BYTES: u64 = 64 * 1024 * 1024;
+
 const SCHEMA: &str = "
 CREATE TABLE rooms (no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL, head INTEGER NOT NULL,
     n INTEGER NOT NULL, first INTEGER NOT NULL, ts INTEGER NOT NULL);
@@ -92,6 +95,8 @@ fn write(options: &Options) -> rusqlite::Result<Took> {
     let path = options.folder.join("bare.db");
     let mut db = open(&path)?;
     db.execute_batch(SCHEMA)?;
+    // A checkpoint that runs is not waited for.
+    db.busy_timeout(Duration::ZERO)?;
     let log_bytes = Arc::new(AtomicU64::new(0));
     let seen = log_bytes.clone();
     db.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
@@ -101,7 +106,7 @@ fn write(options: &Options) -> rusqlite::Result<Took> {
     let over = AtomicBool::new(false);
     std::thread::scope(|threads| {
         let checkpointer = threads.spawn(|| checkpoint(&path, &log_bytes, &over));
-        let took = commit_all(&mut db, options);
+        let took = commit_all(&mut db, &log_bytes, options);
         over.store(true, Ordering::Release);
         checkpointer.join().expect("a checkpoint does not panic")?;
         took
@@ -123,7 +128,23 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 60 * SECOND_NS, 3).expect("bounds in order")
 }
 
-fn commit_all(db: &mut Connection, options: &Options) -> rusqlite::Result<Took> {
+/// Starts the log over if it is long and nobody is at it.
+fn restart_log(db: &Connection, log_bytes: &AtomicU64) -> rusqlite::Result<()> {
+    if log_bytes.load(Ordering::Relaxed) <= RESTART_BYTES {
+        return Ok(());
+    }
+    let busy: i64 = db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0))?;
+    if busy == 0 {
+        log_bytes.store(0, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn commit_all(
+    db: &mut Connection,
+    log_bytes: &AtomicU64,
+    options: &Options,
+) -> rusqlite::Result<Took> {
     let event = vec![b'x'; options.event_bytes];
     let (mut waited, mut commits) = (histogram(), histogram());
     let (from, cpu_ns) = (Instant::now(), own_cpu_ns());
@@ -141,6 +162,7 @@ fn commit_all(db: &mut Connection, options: &Options) -> rusqlite::Result<Took> 
             upto = here.unwrap_or(upto);
         }
         let begun_ns = now_ns();
+        restart_log(db, log_bytes)?;
         commit(db, done + 1..upto + 1, options.senders, &event)?;
         let now_ns = now_ns();
         commits.saturating_record(now_ns - begun_ns);
@@ -219,6 +241,18 @@ mod tests {
             assert_eq!(count("SELECT count(*) FROM events"), 300);
             assert_eq!(count("SELECT count(*) FROM dedupe"), 300);
             assert_eq!(count("SELECT head FROM rooms"), 300);
+        }
+    }
+
+    #[test]
+    fn a_long_log_is_started_over_and_a_short_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open(&folder.path().join("bare.db")).unwrap();
+        db.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1);").unwrap();
+        for (before, after) in [(RESTART_BYTES, RESTART_BYTES), (RESTART_BYTES + 1, 0)] {
+            let log_bytes = AtomicU64::new(before);
+            restart_log(&db, &log_bytes).unwrap();
+            assert_eq!(log_bytes.into_inner(), after);
         }
     }
 }
