@@ -114,8 +114,9 @@ macro_rules! short_id {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name {
-            len: u8,
+            /// First, and filled up with zeros, so that the order is that of the texts.
             bytes: [u8; $limit],
+            len: u8,
         }
 
         impl $name {
@@ -186,5 +187,19 @@ impl AppKind {
     /// The kind as it is written, `x.` included.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_ids_are_in_the_order_of_their_texts() {
+        let mut texts = ["b", "aa", "a", "B", "-", "_", "a-", "0", "a0", "zz", "z"];
+        let mut ids = texts.map(|text| Cid::parse(text).unwrap());
+        ids.sort_unstable();
+        texts.sort_unstable();
+        assert_eq!(ids.map(|cid| cid.to_string()), texts);
     }
 }

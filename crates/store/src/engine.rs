@@ -35,6 +35,7 @@ pub(crate) trait Write: Read {
         sender: &Sender,
         cid: &Cid,
     ) -> Result<Option<Remembered>, Error>;
+    fn highest_cid(&mut self, room: RoomNo, sender: &Sender) -> Result<Option<Cid>, Error>;
     fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error>;
     fn hold(&mut self) -> Result<(), Error>;
     fn release(&mut self) -> Result<(), Error>;
@@ -123,6 +124,13 @@ impl Writer {
         cid: &Cid,
     ) -> Result<Option<Remembered>, Error> {
         self.0.remembered(room, sender, cid)
+    }
+
+    /// The highest of the cids that `sender` is remembered by in `room`, by their bytes.
+    ///
+    /// Cost: one look into the key.
+    pub fn highest_cid(&mut self, room: RoomNo, sender: &Sender) -> Result<Option<Cid>, Error> {
+        self.0.highest_cid(room, sender)
     }
 
     /// How many rooms that are still there `user` made.

@@ -195,6 +195,12 @@ impl Write for Memory {
         Ok(self.read()?.dedupe.get(&(room, sender.clone(), *cid)).copied())
     }
 
+    fn highest_cid(&mut self, room: RoomNo, sender: &Sender) -> Result<Option<Cid>, Error> {
+        let tables = self.read()?;
+        let of_room = tables.dedupe.keys().filter(|(no, by, _)| *no == room && by == sender);
+        Ok(of_room.map(|(_, _, cid)| *cid).max())
+    }
+
     fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error> {
         let tables = self.read()?;
         Ok(tables.rooms.values().filter(|room| room.by.as_ref() == Some(user)).count() as u64)
@@ -269,7 +275,8 @@ impl Tables {
             assert!(fresh.is_none(), "number {} of {:?} was given twice", event.seq, event.room);
         }
         for (room, sender, cid, remembered) in &changes.remembered {
-            self.dedupe.insert((*room, (*sender).clone(), *cid), *remembered);
+            let fresh = self.dedupe.insert((*room, (*sender).clone(), *cid), *remembered);
+            assert!(fresh.is_none(), "{cid} of {sender:?} was new twice in {room:?}");
         }
         for (room, user, standing) in &changes.standings {
             let key = (*room, (*user).clone());

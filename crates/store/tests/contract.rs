@@ -231,6 +231,33 @@ fn old_cids_are_forgotten_and_young_ones_are_not() {
 }
 
 #[test]
+fn the_highest_cid_of_a_sender_is_the_last_one_in_the_order_of_texts() {
+    on_every_engine(|engine| {
+        let (ada, key) = (Some(user("ada")), None);
+        let said = Remembered { seq: 1, n: None, ts: 1, hash: 1 };
+        let named = |room, sender, text| (RoomNo(room), sender, Cid::parse(text).unwrap(), said);
+        let remembered = vec![
+            named(1, &ada, "b"),
+            named(1, &ada, "aaaa"),
+            named(1, &ada, "B"),
+            named(1, &ada, "-"),
+            named(1, &key, "_"),
+            named(2, &ada, "z"),
+        ];
+        let mut writer = engine.writer();
+        writer.commit(&Changes { remembered, ..Changes::default() }).unwrap();
+        let mut highest = |room, sender| {
+            let highest = writer.highest_cid(RoomNo(room), sender).unwrap();
+            highest.map(|cid| cid.to_string())
+        };
+        assert_eq!(highest(1, &ada).as_deref(), Some("b"), "{}", engine.name);
+        assert_eq!(highest(1, &key).as_deref(), Some("_"), "{}", engine.name);
+        assert_eq!(highest(2, &ada).as_deref(), Some("z"), "{}", engine.name);
+        assert_eq!(highest(1, &Some(user("bob"))), None, "{}", engine.name);
+    });
+}
+
+#[test]
 fn rooms_that_are_made_and_deleted_in_a_loop_do_not_outpace_the_cleaning() {
     on_every_engine(|engine| {
         let sender = Some(user("ada"));

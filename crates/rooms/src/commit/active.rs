@@ -8,8 +8,9 @@ use tertulia_store::{Error, Remembered, Room, Sender, Standing, Writer};
 
 use crate::recency::Recency;
 
-/// Most standings kept of one room; past it they are read again when needed.
-const STANDINGS_PER_ROOM: usize = 4096;
+/// Most users of one room whose standing is kept, and most whose highest cid is; past it they are read again
+/// when needed.
+const USERS_PER_ROOM: usize = 4096;
 
 /// So many cids of one room, or those of one batch, are a generation, of which two are kept: whoever sends one
 /// after the other names the one before (`prev`), seldom an older one.
@@ -27,6 +28,9 @@ pub(super) struct Active {
     standings: HashMap<UserId, Standing>,
     remembered: Cids,
     remembered_before: Cids,
+    /// For whoever is in here, the highest of the cids that the store remembers, or one that it has forgotten
+    /// since. What is above it is new, and nobody has to look.
+    highest: HashMap<Sender, Option<Cid>>,
     /// Which of the running batch's rooms it is.
     pub(super) touched: Option<usize>,
     /// It is in `Rooms::used`.
@@ -60,27 +64,48 @@ impl Active {
         sender: &Sender,
         cid: Cid,
     ) -> Result<Option<Remembered>, Error> {
-        // A cid that is not known here is looked up each time: most are new, and keeping each "no" would
-        // only be of use to someone who asks twice.
         let key = (sender.clone(), cid);
-        match self.remembered.get(&key).or_else(|| self.remembered_before.get(&key)) {
-            Some(remembered) => Ok(Some(*remembered)),
-            None => writer.remembered(self.room.no, sender, &cid),
+        if let Some(known) = self.remembered.get(&key).or_else(|| self.remembered_before.get(&key))
+        {
+            return Ok(Some(*known));
         }
+        if self.highest(writer, sender)?.is_none_or(|highest| cid > highest) {
+            return Ok(None);
+        }
+        // Looked up each time: most are new, and keeping each "no" would only be of use to someone who asks
+        // twice.
+        writer.remembered(self.room.no, sender, &cid)
     }
 
+    fn highest(&mut self, writer: &mut Writer, sender: &Sender) -> Result<Option<Cid>, Error> {
+        if let Some(highest) = self.highest.get(sender) {
+            return Ok(*highest);
+        }
+        let highest = writer.highest_cid(self.room.no, sender)?;
+        self.highest.insert(sender.clone(), highest);
+        Ok(highest)
+    }
+
+    /// Keeps what is said by a cid that [`Active::remembered`] did not know in this batch.
     pub(super) fn remember(&mut self, sender: &Sender, cid: Cid, remembered: Remembered) {
+        // Read before this one: the store does not have it yet, so it could not be read now.
+        let highest = self.highest.get_mut(sender).expect("it was asked for in this batch");
+        *highest = (*highest).max(Some(cid));
         self.remembered.insert((sender.clone(), cid), remembered);
     }
 
     fn facts(&self) -> usize {
-        self.standings.len() + self.remembered.len() + self.remembered_before.len()
+        let cids = self.remembered.len() + self.remembered_before.len() + self.highest.len();
+        self.standings.len() + cids
     }
 
     fn trim(&mut self) {
         // Not cleared: that would keep the memory.
-        if self.standings.len() > STANDINGS_PER_ROOM {
+        if self.standings.len() > USERS_PER_ROOM {
             self.standings = HashMap::new();
+        }
+        if self.highest.len() > USERS_PER_ROOM {
+            self.highest = HashMap::new();
         }
         if self.remembered.len() > CIDS_PER_GENERATION {
             self.remembered_before = std::mem::take(&mut self.remembered);
@@ -132,6 +157,7 @@ impl Rooms {
             standings: HashMap::new(),
             remembered: HashMap::new(),
             remembered_before: HashMap::new(),
+            highest: HashMap::new(),
             touched: None,
             used: true,
             counted: 0,

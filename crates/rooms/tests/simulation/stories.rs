@@ -245,6 +245,58 @@ fn two_devices_one_cid_store_once() {
 }
 
 #[test]
+fn a_repetition_is_known_whatever_was_said_since_and_however_cids_are_ordered() {
+    let mut town = Town::seeded(7);
+    let [ada] = town.members(["ada"], "garden");
+    let phone = town.device("ada", "garden");
+    town.says(ada, "garden", "m", "first");
+    town.quiet();
+    // More than is kept at hand, below and above it; some shorter ones stand above longer ones.
+    let below = (0..150).map(|number| format!("a{number}"));
+    let above = (0..150).map(|number| format!("z{number}"));
+    let between: Vec<String> = below.chain(above).collect();
+    for many in between.chunks(10) {
+        many.iter().for_each(|cid| town.says(ada, "garden", cid, cid));
+        town.quiet();
+    }
+    let all: Vec<String> = [vec!["first".to_owned()], between.clone()].concat();
+    let again = ["m", "a0", "a149", "z0", "z149", "z99"];
+    for crashes in [false, true] {
+        if crashes {
+            town.world.crash();
+            town.quiet();
+            town.resumes(phone);
+        }
+        for cid in again {
+            let text = if cid == "m" { "first" } else { cid };
+            town.says(phone, "garden", cid, text);
+            town.quiet();
+            assert_eq!(town.world.model.places("ada", "garden", cid).len(), 1, "{cid}");
+        }
+        assert_eq!(town.hears(phone, "garden"), all);
+    }
+}
+
+#[test]
+fn a_cid_above_all_of_its_senders_is_stored_without_a_look() {
+    let mut town = Town::seeded(7);
+    let [ada, bob] = town.members(["ada", "bob"], "garden");
+    town.says(ada, "garden", "c5", "one");
+    town.says(bob, "garden", "c9", "two");
+    town.quiet();
+    town.world.outside.memory.fail_reads(u32::MAX);
+    town.says(ada, "garden", "c6", "three");
+    town.quiet();
+    assert_eq!(town.hears(bob, "garden"), ["one", "two", "three"]);
+    town.says(ada, "garden", "c4", "four");
+    town.world.pass(100);
+    assert_eq!(town.hears(bob, "garden").len(), 3, "one below them has to be looked for");
+    town.world.outside.memory.fail_reads(0);
+    town.quiet();
+    assert_eq!(town.hears(bob, "garden"), ["one", "two", "three", "four"]);
+}
+
+#[test]
 fn a_crash_loses_nothing_that_was_acknowledged() {
     let mut town = Town::seeded(7);
     let [ada, bob] = town.members(["ada", "bob"], "garden");

@@ -113,6 +113,18 @@ impl Write for SqliteWriter {
         Ok(found.optional()?)
     }
 
+    fn highest_cid(&mut self, room: RoomNo, sender: &Sender) -> Result<Option<Cid>, Error> {
+        let mut statement =
+            self.db.prepare_cached("SELECT max(cid) FROM dedupe WHERE room = ?1 AND user = ?2")?;
+        let highest: Option<String> =
+            statement.query_row(params![room.0 as i64, sender_text(sender)], |row| row.get(0))?;
+        let parse = |text: String| {
+            let damaged = |_| Error::Damaged(format!("a cid that room {} remembers", room.0));
+            Cid::parse(&text).map_err(damaged)
+        };
+        highest.map(parse).transpose()
+    }
+
     fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error> {
         let mut statement = self.db.prepare_cached("SELECT count(*) FROM rooms WHERE by = ?1")?;
         Ok(statement.query_row([user.as_str()], |row| number(row, 0))?)
