@@ -123,6 +123,9 @@ macro_rules! short_id {
             /// Most characters one may have.
             pub const CHARS_MAX: usize = $limit;
 
+            /// The last one, in their order.
+            pub const LAST: $name = $name { bytes: [b'z'; $limit], len: $limit };
+
             /// The id that `text` is, or why it is none.
             pub fn parse(text: &str) -> Result<$name, BadId> {
                 check(text, $limit, "A-Z a-z 0-9 _ -", b"_-")?;
@@ -201,5 +204,7 @@ mod tests {
         ids.sort_unstable();
         texts.sort_unstable();
         assert_eq!(ids.map(|cid| cid.to_string()), texts);
+        assert_eq!(Cid::parse(&"z".repeat(Cid::CHARS_MAX)), Ok(Cid::LAST));
+        assert!(ids.iter().all(|cid| *cid < Cid::LAST));
     }
 }

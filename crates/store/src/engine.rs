@@ -126,7 +126,8 @@ impl Writer {
         self.0.remembered(room, sender, cid)
     }
 
-    /// The highest of the cids that `sender` is remembered by in `room`, by their bytes.
+    /// The highest of the cids that `sender` is remembered by in `room`, by their bytes, or a higher one if that
+    /// cannot be told.
     ///
     /// Cost: one look into the key.
     pub fn highest_cid(&mut self, room: RoomNo, sender: &Sender) -> Result<Option<Cid>, Error> {

@@ -197,8 +197,9 @@ impl Write for Memory {
 
     fn highest_cid(&mut self, room: RoomNo, sender: &Sender) -> Result<Option<Cid>, Error> {
         let tables = self.read()?;
-        let of_room = tables.dedupe.keys().filter(|(no, by, _)| *no == room && by == sender);
-        Ok(of_room.map(|(_, _, cid)| *cid).max())
+        let last = tables.dedupe.range(..=(room, sender.clone(), Cid::LAST)).next_back();
+        let its = last.filter(|((no, by, _), _)| *no == room && by == sender);
+        Ok(its.map(|((_, _, cid), _)| *cid))
     }
 
     fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error> {

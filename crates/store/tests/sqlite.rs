@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 use rusqlite::Connection;
-use tertulia_protocol::{Epoch, RoomId, RoomKind};
+use tertulia_protocol::{Cid, Epoch, RoomId, RoomKind};
 use tertulia_store::{
     Changes, Directory, Durability, Error, Found, Head, Key, KeyError, Keys, NewEvent, OpenError,
-    Range, Room, RoomNo, Store, backup,
+    Range, Remembered, Room, RoomNo, Store, backup,
 };
 
 fn room() -> Room {
@@ -51,6 +51,24 @@ fn a_locked_database_is_busy_and_heals() {
     other.execute_batch("ROLLBACK").unwrap();
     writer.commit(&changes).unwrap();
     assert_eq!(store.reader().unwrap().room(&room().id).unwrap().unwrap().head.seq, 2);
+}
+
+#[test]
+fn a_damaged_cid_is_above_all_and_hides_none_of_its_sender() {
+    for damage in ["CAST(X'ff' AS TEXT)", "X'ff00'", "'no cid'"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store_with_a_room(dir.path(), Durability::Fsync);
+        let mut writer = store.writer().unwrap();
+        let said = Remembered { seq: 1, n: None, ts: 1, hash: 1 };
+        let [first, second] = ["c1", "c2"].map(|cid| Cid::parse(cid).unwrap());
+        let remembered = [first, second].map(|cid| (RoomNo(1), &None, cid, said)).to_vec();
+        writer.commit(&Changes { remembered, ..Changes::default() }).unwrap();
+        let other = Connection::open(dir.path().join("tertulia.db")).unwrap();
+        other.execute(&format!("UPDATE dedupe SET cid = {damage} WHERE cid = 'c2'"), []).unwrap();
+        let highest = writer.highest_cid(RoomNo(1), &None).unwrap();
+        assert_eq!(highest, Some(Cid::LAST), "{damage}");
+        assert_eq!(writer.remembered(RoomNo(1), &None, &first).unwrap(), Some(said));
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Sends: 64 members keep 16 sends each on the way that nobody hears. What counts is how many are stored and
 //! acked, and how long that takes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tertulia_proof::report::Report;
 
 use super::herd::Herd;
@@ -11,6 +13,7 @@ use crate::options::Durability;
 
 const MEMBERS: usize = 64;
 const IN_FLIGHT: usize = 16;
+const SYNCS: u64 = 1_000;
 
 /// What a message of 64 bytes is as an event.
 const EVENT_BYTES: usize = 175;
@@ -29,7 +32,10 @@ struct Turn {
     alone_us: f64,
     /// The same of one who does.
     asleep_us: f64,
+    /// A bare sync, the load side's processor being asleep meanwhile.
     sync_us: f64,
+    /// The same with that processor awake.
+    sync_awake_us: f64,
 }
 
 /// What is judged or told turn by turn: its name, and how it comes from a turn.
@@ -37,7 +43,7 @@ type Ratio = (&'static str, fn(&Turn) -> f64);
 
 const RATIOS: [Ratio; 5] = [
     ("of the bare store", |turn| turn.acked_a_second / turn.bare_a_second),
-    ("one at a time: ack p50, in syncs", |turn| turn.alone_us / turn.sync_us),
+    ("one at a time: ack p50, in syncs", |turn| turn.alone_us / turn.sync_awake_us),
     ("one at a time, asleep until then: ack p50, in syncs", |turn| turn.asleep_us / turn.sync_us),
     ("ack p50, in bare commits of all on the way", |turn| turn.ack_us / turn.bare_whole_us),
     ("ack p50, in bare commits", |turn| turn.ack_us / turn.bare_commit_us),
@@ -55,6 +61,7 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
     report.figure("one at a time: ack p50, µs", of(|turn| turn.alone_us));
     report.figure("one at a time, asleep until then: ack p50, µs", of(|turn| turn.asleep_us));
     report.figure("bare sync p50, µs", of(|turn| turn.sync_us));
+    report.figure("bare sync beside one awake, p50, µs", of(|turn| turn.sync_awake_us));
     for (name, ratio) in RATIOS {
         tell_turns(report, name, &turns, ratio);
     }
@@ -96,6 +103,22 @@ fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> 
         bare_whole_us: whole.commit_p50_us,
         alone_us: p50_us(&alone),
         asleep_us: p50_us(&asleep),
-        sync_us: yard.bare_sync(1_000)?.p50_us,
+        sync_us: yard.bare_sync(SYNCS)?.p50_us,
+        sync_awake_us: awake_beside(|| yard.bare_sync(SYNCS))?.p50_us,
+    })
+}
+
+/// Does `work`, which others do, and keeps this side's processor from sleeping meanwhile.
+fn awake_beside<T>(work: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
+        });
+        let done = work();
+        over.store(true, Ordering::Release);
+        done
     })
 }

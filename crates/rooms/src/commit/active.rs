@@ -1,6 +1,6 @@
 //! Active rooms: the state that drafts are judged against, read on demand and kept while in use.
 //!
-//! It is only a memory of the store: whatever is dropped here is read again.
+//! It is only a memory of the store: whatever is dropped here, between two batches, is read again.
 
 use hashbrown::HashMap;
 use tertulia_protocol::{Cid, RoomId, UserId};
@@ -28,8 +28,8 @@ pub(super) struct Active {
     standings: HashMap<UserId, Standing>,
     remembered: Cids,
     remembered_before: Cids,
-    /// For whoever is in here, the highest of the cids that the store remembers, or one that it has forgotten
-    /// since. What is above it is new, and nobody has to look.
+    /// For whoever is in here: no cid that the store remembers, or will once the running batch is written, is
+    /// above this one. What is above it is new, and nobody has to look.
     highest: HashMap<Sender, Option<Cid>>,
     /// Which of the running batch's rooms it is.
     pub(super) touched: Option<usize>,
@@ -72,8 +72,7 @@ impl Active {
         if self.highest(writer, sender)?.is_none_or(|highest| cid > highest) {
             return Ok(None);
         }
-        // Looked up each time: most are new, and keeping each "no" would only be of use to someone who asks
-        // twice.
+        // Looked up each time: keeping each "no" would only be of use to someone who asks twice.
         writer.remembered(self.room.no, sender, &cid)
     }
 
@@ -86,7 +85,8 @@ impl Active {
         Ok(highest)
     }
 
-    /// Keeps what is said by a cid that [`Active::remembered`] did not know in this batch.
+    /// Keeps what is said by a new cid: [`Active::remembered`] was asked for it in this batch, and did not know
+    /// it.
     pub(super) fn remember(&mut self, sender: &Sender, cid: Cid, remembered: Remembered) {
         // Read before this one: the store does not have it yet, so it could not be read now.
         let highest = self.highest.get_mut(sender).expect("it was asked for in this batch");

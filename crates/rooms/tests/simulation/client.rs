@@ -219,9 +219,17 @@ impl Client {
     }
 
     /// A cid that no other device uses.
+    /// The cid of its message of that number. Those of every other client are in the order of texts, too.
+    pub(crate) fn cid(&self, message: u64) -> String {
+        match self.number % 2 {
+            0 => format!("c{}-{message:06}", self.number),
+            _ => format!("c{}-{message}", self.number),
+        }
+    }
+
     pub(crate) fn next_cid(&mut self) -> String {
         self.cids += 1;
-        format!("c{}-{}", self.number, self.cids)
+        self.cid(self.cids)
     }
 
     /// Says what its rooms want said by now.

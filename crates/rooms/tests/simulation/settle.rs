@@ -120,7 +120,7 @@ fn check_order(client: &Client, model: &mut Model) {
     for (room, place) in &client.rooms {
         let mut last = BTreeMap::new();
         for number in 1..=client.cids {
-            let cid = format!("c{}-{number}", client.number);
+            let cid = client.cid(number);
             if place.outbox.gave_up(&cid) {
                 continue;
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tertulia_protocol::{Cid, UserId};
 
@@ -116,13 +117,14 @@ impl Write for SqliteWriter {
     fn highest_cid(&mut self, room: RoomNo, sender: &Sender) -> Result<Option<Cid>, Error> {
         let mut statement =
             self.db.prepare_cached("SELECT max(cid) FROM dedupe WHERE room = ?1 AND user = ?2")?;
-        let highest: Option<String> =
-            statement.query_row(params![room.0 as i64, sender_text(sender)], |row| row.get(0))?;
-        let parse = |text: String| {
-            let damaged = |_| Error::Damaged(format!("a cid that room {} remembers", room.0));
-            Cid::parse(&text).map_err(damaged)
-        };
-        highest.map(parse).transpose()
+        let highest = statement.query_row(params![room.0 as i64, sender_text(sender)], |row| {
+            let value = row.get_ref(0)?;
+            let cid = value.as_str().ok().and_then(|text| Cid::parse(text).ok());
+            Ok((!matches!(value, ValueRef::Null)).then_some(cid))
+        })?;
+        // A row that is damaged harms nobody until someone says its own cid again: below the last one of all,
+        // each cid is looked for by itself.
+        Ok(highest.map(|cid| cid.unwrap_or(Cid::LAST)))
     }
 
     fn rooms_made_by(&mut self, user: &UserId) -> Result<u64, Error> {
