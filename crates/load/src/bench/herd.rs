@@ -155,11 +155,10 @@ impl Herd {
         Ok(herd)
     }
 
-    /// The same, which does not sleep while it waits: what is measured then is the other side alone, without the
-    /// time that this one's processor takes to wake up.
-    pub(crate) fn awake(mut self) -> Herd {
-        self.awake = true;
-        self
+    /// Whether it does not sleep while it waits: what is measured then is the other side alone, without the time
+    /// that this one's processor takes to wake up.
+    pub(crate) fn stay_awake(&mut self, awake: bool) {
+        self.awake = awake;
     }
 
     /// Lets more in as fast as they are, until there are so many.

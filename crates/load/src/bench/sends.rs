@@ -2,10 +2,11 @@
 //! acked, and how long that takes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tertulia_proof::report::Report;
 
-use super::herd::Herd;
+use super::herd::{Heard, Herd};
 use super::side::{Rows, Side, Yard};
 use super::{Scale, over_turns, take_turns, tell_turns};
 use crate::error::Error;
@@ -13,7 +14,10 @@ use crate::options::Durability;
 
 const MEMBERS: usize = 64;
 const IN_FLIGHT: usize = 16;
-const SYNCS: u64 = 1_000;
+
+/// Rounds of a lone sender in a turn, and bare syncs of a round.
+const ROUNDS: u32 = 5;
+const SYNCS: u64 = 300;
 
 /// What a message of 64 bytes is as an event.
 const EVENT_BYTES: usize = 175;
@@ -29,13 +33,17 @@ struct Turn {
     /// A bare commit of all that is on the way.
     bare_whole_us: f64,
     /// With nothing else on the way, and a sender who does not sleep until it comes.
-    alone_us: f64,
+    awake: Alone,
     /// The same of one who does.
-    asleep_us: f64,
-    /// A bare sync, the load side's processor being asleep meanwhile.
+    asleep: Alone,
+}
+
+/// An ack with nothing else on the way, and a bare sync right behind it.
+#[derive(Clone, Copy)]
+struct Alone {
+    ack_us: f64,
     sync_us: f64,
-    /// The same with that processor awake.
-    sync_awake_us: f64,
+    ack_in_syncs: f64,
 }
 
 /// What is judged or told turn by turn: its name, and how it comes from a turn.
@@ -43,8 +51,8 @@ type Ratio = (&'static str, fn(&Turn) -> f64);
 
 const RATIOS: [Ratio; 5] = [
     ("of the bare store", |turn| turn.acked_a_second / turn.bare_a_second),
-    ("one at a time: ack p50, in syncs", |turn| turn.alone_us / turn.sync_awake_us),
-    ("one at a time, asleep until then: ack p50, in syncs", |turn| turn.asleep_us / turn.sync_us),
+    ("one at a time: ack p50, in syncs", |turn| turn.awake.ack_in_syncs),
+    ("one at a time, asleep until then: ack p50, in syncs", |turn| turn.asleep.ack_in_syncs),
     ("ack p50, in bare commits of all on the way", |turn| turn.ack_us / turn.bare_whole_us),
     ("ack p50, in bare commits", |turn| turn.ack_us / turn.bare_commit_us),
 ];
@@ -58,10 +66,10 @@ pub(super) fn run(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<(),
     report.figure("ack p50, µs", of(|turn| turn.ack_us));
     report.figure("bare commit p50, µs", of(|turn| turn.bare_commit_us));
     report.figure("bare commit of all on the way p50, µs", of(|turn| turn.bare_whole_us));
-    report.figure("one at a time: ack p50, µs", of(|turn| turn.alone_us));
-    report.figure("one at a time, asleep until then: ack p50, µs", of(|turn| turn.asleep_us));
-    report.figure("bare sync p50, µs", of(|turn| turn.sync_us));
-    report.figure("bare sync beside one awake, p50, µs", of(|turn| turn.sync_awake_us));
+    report.figure("one at a time: ack p50, µs", of(|turn| turn.awake.ack_us));
+    report.figure("bare sync beside it, p50, µs", of(|turn| turn.awake.sync_us));
+    report.figure("one at a time, asleep until then: ack p50, µs", of(|turn| turn.asleep.ack_us));
+    report.figure("bare sync beside that, p50, µs", of(|turn| turn.asleep.sync_us));
     for (name, ratio) in RATIOS {
         tell_turns(report, name, &turns, ratio);
     }
@@ -87,13 +95,12 @@ fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> 
     drop(herd);
     // With so many on the way an ack waits for the work on all of them. What a sync costs shows alone.
     let mut one = Herd::gather(running.addr, dialect.only(MEMBERS), 1, 1, 64)?;
-    let asleep = one.keep_in_flight(1, scale.time)?;
-    let alone = one.awake().keep_in_flight(1, scale.time)?;
+    let asleep = alone(yard, &mut one, false, scale.time)?;
+    let awake = alone(yard, &mut one, true, scale.time)?;
     let rows =
         Rows { batch, messages: after[0], a_second: 0, event_bytes: EVENT_BYTES, senders: MEMBERS };
     let bare = yard.bare_store(rows)?;
     let whole = yard.bare_store(Rows { batch: (MEMBERS * IN_FLIGHT) as u64, ..rows })?;
-    let p50_us = |heard: &super::herd::Heard| heard.ack.value_at_quantile(0.5) as f64 / 1e3;
     Ok(Turn {
         acked_a_second: heard.acks as f64 / heard.took.as_secs_f64(),
         batch: batch as f64,
@@ -101,11 +108,32 @@ fn turn(yard: &Yard, scale: &Scale, report: &mut Report) -> Result<Turn, Error> 
         bare_a_second: bare.messages as f64 / bare.seconds,
         bare_commit_us: bare.commit_p50_us,
         bare_whole_us: whole.commit_p50_us,
-        alone_us: p50_us(&alone),
-        asleep_us: p50_us(&asleep),
-        sync_us: yard.bare_sync(SYNCS)?.p50_us,
-        sync_awake_us: awake_beside(|| yard.bare_sync(SYNCS))?.p50_us,
+        awake,
+        asleep,
     })
+}
+
+/// Rounds of an ack's time and a sync's, since a disk that others use, too, moves within seconds. Only in the one
+/// does somebody wait for this side's processor; so that it is alike, it sleeps or does not in both.
+fn alone(yard: &Yard, one: &mut Herd, awake: bool, time: Duration) -> Result<Alone, Error> {
+    one.stay_awake(awake);
+    let rounds = (0..ROUNDS).map(|_| {
+        let ack_us = p50_us(&one.keep_in_flight(1, time / ROUNDS)?);
+        let sync = || yard.bare_sync(SYNCS);
+        let sync_us = if awake { awake_beside(sync) } else { sync() }?.p50_us;
+        Ok(Alone { ack_us, sync_us, ack_in_syncs: ack_us / sync_us })
+    });
+    let rounds = rounds.collect::<Result<Vec<Alone>, Error>>()?;
+    let of = |figure: fn(&Alone) -> f64| over_turns(&rounds, figure);
+    Ok(Alone {
+        ack_us: of(|round| round.ack_us),
+        sync_us: of(|round| round.sync_us),
+        ack_in_syncs: of(|round| round.ack_in_syncs),
+    })
+}
+
+fn p50_us(heard: &Heard) -> f64 {
+    heard.ack.value_at_quantile(0.5) as f64 / 1e3
 }
 
 /// Does `work`, which others do, and keeps this side's processor from sleeping meanwhile.
