@@ -22,8 +22,8 @@ const KEPT_BYTES: usize = 64 * 1024;
 /// The first room for a message; most fit.
 const FIRST_BYTES: usize = 4096;
 
-/// Most final blocks of a message, ours included. One of its own is odd already, and each costs a new beginning.
-const FINALS_MAX: usize = 8 + 1;
+/// Most final blocks in a message before its end. One is odd already, and each costs a new beginning.
+const FINALS_MAX: usize = 8;
 
 /// Fast, and all but as small as it gets for events of a few hundred bytes that are much alike.
 const LEVEL: u32 = 2;
@@ -59,12 +59,8 @@ impl Inflater {
         stream.reset(false);
         text.clear();
         text.shrink_to(KEPT_BYTES);
-        let (mut finals, mut ended) = (0, false);
+        let mut finals = 0;
         for mut rest in [payload, &TAIL, &LAST] {
-            // A last block at the very end of the message: nothing can follow it.
-            if ended {
-                break;
-            }
             loop {
                 let before = stream.total_in();
                 let status = stream.decompress_vec(rest, text, FlushDecompress::None);
@@ -74,8 +70,12 @@ impl Inflater {
                     let bytes = bytes_max as u64 + 1;
                     return Err(Violation::MessageTooLong { bytes, limit: bytes_max });
                 }
-                ended = status == Status::StreamEnd && rest.is_empty();
                 if status == Status::StreamEnd {
+                    // Its own last block, or ours: nothing can follow it.
+                    if rest.is_empty() {
+                        *made_bytes += text.len() as u64;
+                        return Ok(text);
+                    }
                     finals += 1;
                     if finals > FINALS_MAX {
                         return Err(Violation::NotDeflate);
@@ -91,11 +91,7 @@ impl Inflater {
                 }
             }
         }
-        if !ended {
-            return Err(Violation::NotDeflate);
-        }
-        *made_bytes += text.len() as u64;
-        Ok(text)
+        Err(Violation::NotDeflate)
     }
 }
 

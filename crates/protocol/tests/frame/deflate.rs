@@ -43,6 +43,27 @@ fn the_examples_of_the_specification_are_heard() {
     );
 }
 
+/// A message of stored bytes in a block that says it is the last one.
+fn final_block(text: &[u8]) -> Vec<u8> {
+    let bytes = u16::try_from(text.len()).expect("a stored block");
+    let [length, complement] = [bytes, !bytes].map(u16::to_le_bytes);
+    [&[0x01], &length[..], &complement[..], text].concat()
+}
+
+#[test]
+fn a_last_block_ends_its_message_however_long_it_is() {
+    check(&[frame(TEXT | DEFLATED, hex("03 00"))], "text");
+    for bytes in [0, 1, 4095, 4096, 4097, 8192, 16_384] {
+        let text = "a".repeat(bytes);
+        let block = final_block(text.as_bytes());
+        for times in [1, 2] {
+            let said = frame(TEXT | DEFLATED, block.repeat(times));
+            let heard = however_cut(AGREED, &said, ROOMY, &[3, 1, 64]);
+            assert_eq!(heard, [Heard::Text(text.repeat(times))], "{times} x {bytes} bytes");
+        }
+    }
+}
+
 #[test]
 fn plain_and_compressed_messages_take_turns_with_pings_between() {
     let hello = hex("f2 48 cd c9 c9 07 00");
