@@ -65,10 +65,21 @@ fn figures(report: &Value) -> String {
             text(&goal["verdict"]),
         );
     }
-    for row in report["trials"].as_array().into_iter().flatten() {
-        page += &table(row, false);
-    }
+    let rows = report["trials"].as_array().map_or(&[][..], Vec::as_slice);
+    page += &measured_anew(rows);
+    rows.iter().for_each(|row| page += &table(row, false));
     page
+}
+
+/// Whose figures are not those of the first time, and of which time they are.
+fn measured_anew(rows: &[Value]) -> String {
+    let anew = rows.iter().filter_map(|row| {
+        let times = row["figures"]["measured anew"].as_f64().filter(|times| *times > 0.0)?;
+        Some(format!("{} ({times})", text(&row["id"])))
+    });
+    let anew: Vec<String> = anew.collect();
+    let anew = if anew.is_empty() { "none".to_owned() } else { anew.join(", ") };
+    format!("\nRows that were measured anew, since a line was void, and how often: {anew}.\n")
 }
 
 /// Between which turns it lies.
@@ -111,8 +122,9 @@ mod tests {
                 {"row": "log", "what": "p99", "reach": "≤ 5", "found": 0.5, "from": null, "to": null, "verdict": "reached"},
             ],
             "trials": [
-                {"id": "dense", "title": "hot", "table": {"columns": ["µs"], "rows": [["100 members", "", [0.25]]]}},
-                {"id": "log", "title": "pages", "table": {"columns": [], "rows": []}},
+                {"id": "dense", "title": "hot", "table": {"columns": ["µs"], "rows": [["100 members", "", [0.25]]]},
+                    "figures": {"measured anew": 2.0}},
+                {"id": "log", "title": "pages", "figures": {"measured anew": 0.0}, "table": {"columns": [], "rows": []}},
             ],
         });
         let page = figures(&report);
@@ -127,6 +139,7 @@ mod tests {
             "{page}"
         );
         assert!(!page.contains("log, pages"), "{page}");
+        assert!(page.contains(" and how often: dense (2).\n"), "{page}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
 /// A way to be rude.
 pub(crate) struct Rude {
-    /// Its number in `docs/reliability.md`.
+    /// Its number in the figures of T34.
     pub(crate) id: &'static str,
     /// What it does, in a few words.
     pub(crate) title: &'static str,

@@ -28,7 +28,7 @@ pub(crate) fn check(store: &Store) {
         }
     }
     warn!(
-        "the database was not looked through to its end: too much was written each time, and commits \
-         would have had to wait"
+        "the database was not looked through to its end: too much was written each time, and the \
+         write-ahead log would have grown too long"
     );
 }

@@ -90,7 +90,7 @@ const ROWS: &[Row] = &[
     Row { name: "sends", title: "durable sends", run: sends::run },
     Row { name: "arrive", title: "connections that come, and come back", run: arrive::run },
     Row { name: "log", title: "pages of a long log", run: log::run },
-    Row { name: "growth", title: "more members, more rooms", run: growth::run },
+    Row { name: "growth", title: "more members, more rooms, durability memory", run: growth::run },
     Row { name: "big", title: "big messages", run: big::run },
     Row { name: "vast", title: "10,000 in one room", run: vast::run },
 ];

@@ -12,7 +12,7 @@ use crate::clock::SECOND_NS;
 use crate::error::Error;
 
 /// Places in the file that are written by turns: 8 MiB of them by default, as long as a log grows.
-const PLACES: u64 = 512;
+const PLACES: u64 = 680;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
@@ -24,8 +24,9 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1_000)]
     times: u64,
 
-    /// Bytes written before each sync: by default what a write-ahead log takes for one message.
-    #[arg(long, default_value_t = 16_480)]
+    /// Bytes written before each sync: by default three pages and their heads, which is what a write-ahead log
+    /// takes for most messages that are committed alone.
+    #[arg(long, default_value_t = 3 * (4096 + 24))]
     bytes: usize,
 }
 

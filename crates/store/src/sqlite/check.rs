@@ -1,4 +1,4 @@
-//! The check: reads the whole database beside the commits, and lets go before they have to wait for it.
+//! The check: reads the whole database beside the commits, and lets go once the write-ahead log is full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
