@@ -97,7 +97,8 @@ impl HubRoom {
 
 #[derive(Default)]
 struct Stripe {
-    rooms: HashMap<RoomId, HubRoom>,
+    /// In boxes: a table from which as much goes as comes has up to three times as many places as it needs.
+    rooms: HashMap<RoomId, Box<HubRoom>>,
     lines: Lines,
     tail_bytes: usize,
 }
@@ -356,7 +357,7 @@ impl Stripe {
         self.remove(id);
         if expected > 0 {
             let grave = HubRoom { expected, deleted: Some(no), ..HubRoom::default() };
-            self.rooms.insert(id.clone(), grave);
+            self.rooms.insert(id.clone(), Box::new(grave));
         }
     }
 

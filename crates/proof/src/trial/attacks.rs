@@ -35,6 +35,9 @@ const TALKERS: usize = 8;
 /// Members among the guests: so many that none of them talks faster than one may.
 const MEMBERS: usize = 400;
 
+/// Rooms that the guests have made: as many as are kept at hand (`limits.active_rooms`), a KiB each.
+const ROOMS: usize = 10_000;
+
 /// Unused memory goes back to the system in ten seconds (jemalloc's `dirty_decay_ms`).
 const GIVEN_BACK: Duration = Duration::from_secs(12);
 
@@ -128,8 +131,8 @@ fn on_ground(stage: &Stage, report: &mut Report, ground: &Ground, rows: &[&'stat
     bystander.end().into_iter().for_each(|wrong| report.wrong(format!("bystander: {wrong}")));
 }
 
-/// Lets an ordinary crowd come, talk, and go, so that what a server keeps for the next one, tables and caches of
-/// pages above all, is not taken for what an attack left behind.
+/// Lets an ordinary crowd come, talk, and go, so that what a server keeps for the next one, tables, caches of
+/// pages and rooms in use above all, is not taken for what an attack left behind.
 fn guests(server: &Server) {
     raise_file_limit(3 * GUESTS as u64);
     let ask = || {
@@ -160,6 +163,9 @@ fn guests(server: &Server) {
                     let (by, words) = (name(n), "x".repeat(TALK_MESSAGE_BYTES));
                     let message = format!(r#"{{"by":"{by}","d":"{words}"}}"#);
                     server.done("POST", "/v1/rooms/guests/messages", &message);
+                }
+                for n in (talker..ROOMS).step_by(TALKERS) {
+                    server.room(&format!("guests-{n}"), "public", &[]);
                 }
                 // Whatever reader is free reads; so each of them has read most in the end.
                 server.log("guests").expect("a log");

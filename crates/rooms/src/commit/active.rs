@@ -115,7 +115,8 @@ impl Active {
 
 /// The rooms in use.
 pub(super) struct Rooms {
-    active: HashMap<RoomId, Active>,
+    /// In boxes: a table from which as much goes as comes has up to three times as many places as it needs.
+    active: HashMap<RoomId, Box<Active>>,
     recency: Recency<RoomId>,
     /// Rooms that drafts were judged against since the last `trim`; only these can have grown.
     used: Vec<RoomId>,
@@ -139,7 +140,7 @@ impl Rooms {
             let Some(room) = writer.room(id)? else { return Ok(None) };
             self.insert(room);
         }
-        let active = self.active.get_mut(id).expect("it was put there just now");
+        let active = &mut **self.active.get_mut(id).expect("it was put there just now");
         self.recency.touch(active.place);
         if !std::mem::replace(&mut active.used, true) {
             self.used.push(id.clone());
@@ -152,7 +153,7 @@ impl Rooms {
         self.remove(&id);
         let place = self.recency.add(id.clone());
         self.used.push(id.clone());
-        self.active.entry(id).or_insert(Active {
+        let active = Active {
             room,
             standings: HashMap::new(),
             remembered: HashMap::new(),
@@ -162,11 +163,12 @@ impl Rooms {
             used: true,
             counted: 0,
             place,
-        })
+        };
+        self.active.entry(id).or_insert(Box::new(active))
     }
 
     pub(super) fn get(&self, id: &RoomId) -> Option<&Active> {
-        self.active.get(id)
+        self.active.get(id).map(Box::as_ref)
     }
 
     pub(super) fn remove(&mut self, id: &RoomId) {

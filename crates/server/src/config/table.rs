@@ -158,7 +158,7 @@ sections! {
         lookup_queue: usize = 32_768, "lookups", Range(1, 1_048_576),
             "Lookups waiting for a reader; everyone of two full shards may come back at once, beyond it clients are told to wait.";
         active_rooms: usize = 10_000, "rooms", Range(1, 10_000_000),
-            "Rooms whose state the committer keeps at hand; the others are read when they are used.";
+            "Rooms whose state is kept at hand, about a KiB each; the others are read when they are used.";
         membership_ttl_s: u64 = 300, "s", Range(1, 3_600),
             "How long a membership is believed; changes are heard of at once, this is for the ones that were not.";
         membership_entries: usize = 200_000, "memberships", Range(1, 100_000_000),
