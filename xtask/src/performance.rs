@@ -71,7 +71,7 @@ fn figures(report: &Value) -> String {
     page
 }
 
-/// Whose figures are not those of the first time, and of which time they are.
+/// Rows whose figures are not those of the first time, and how often each was measured anew.
 fn measured_anew(rows: &[Value]) -> String {
     let anew = rows.iter().filter_map(|row| {
         let times = row["figures"]["measured anew"].as_f64().filter(|times| *times > 0.0)?;

@@ -326,9 +326,10 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 }
 
 fn shard_count(config: &Config) -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let wanted = if config.server.shards == 0 { cores } else { config.server.shards };
-    wanted.min(SHARDS_MAX)
+    match config.server.shards {
+        0 => thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX),
+        wanted => wanted,
+    }
 }
 
 fn new_epoch() -> Epoch {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tertulia_rooms::hub::SHARDS_MAX;
 use tertulia_store::Durability;
 
 use super::kind::{Kind, LogFormat, Secret};
@@ -28,7 +29,7 @@ sections! {
         allowed_origins: Vec<Origin> = [], "origins",
             Form("exact origins, like https://app.example"),
             "Pages from the server's own origin are always allowed; `*` never is, since then any page could act as its visitor.";
-        shards: usize = 0, "threads", Range(0, 64),
+        shards: usize = 0, "threads", Range(0, SHARDS_MAX as u64),
             "Threads that own connections; 0 = one for each core.";
         readers: usize = 2, "threads", Range(1, 64),
             "Threads that read the database; a disk seldom serves more at once.";
