@@ -12,6 +12,7 @@ mod error;
 mod memory;
 mod row;
 mod sqlite;
+mod walk;
 
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 //! Clones share the same rooms, so a simulation can drop everything else and go on from what was committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tertulia_protocol::{Cid, Epoch, Role, RoomId, UserId};
@@ -10,6 +11,7 @@ use tertulia_protocol::{Cid, Epoch, Role, RoomId, UserId};
 use crate::engine::{Read, Write};
 use crate::error::Error;
 use crate::row::{Changes, Head, Range, Remembered, Room, RoomNo, Sender, Standing, StoredEvent};
+use crate::walk::Walk;
 
 /// Rooms in memory.
 #[derive(Clone, Default)]
@@ -24,6 +26,9 @@ struct Tables {
     dedupe: BTreeMap<(RoomNo, Option<UserId>, Cid), Remembered>,
     revoked: BTreeMap<UserId, u64>,
     graves: BTreeSet<RoomNo>,
+    walk: Walk,
+    /// Behind which cid the walk goes on; from the first one if there is none.
+    behind: Option<(RoomNo, Sender, Cid)>,
     last_no: u64,
     commits_that_fail: u32,
     reads_that_fail: u32,
@@ -42,7 +47,7 @@ pub struct Renewed {
     pub head: Head,
 }
 
-/// Rows cleaned in one step.
+/// Cids that a step of cleaning looks at.
 const SWEEP_ROWS: usize = 1000;
 
 impl Memory {
@@ -245,21 +250,33 @@ impl Write for Memory {
             tables.members.retain(|(room, _), _| *room != grave);
             tables.dedupe.retain(|(room, _, _), _| *room != grave);
         }
-        let old: Vec<_> = tables
-            .dedupe
-            .iter()
-            .filter(|(_, remembered)| remembered.ts < forget_before)
-            .map(|(key, _)| key.clone())
-            .take(SWEEP_ROWS)
-            .collect();
-        for key in &old {
-            tables.dedupe.remove(key);
-        }
-        Ok(old.len() == SWEEP_ROWS)
+        Ok(tables.forget_old_cids(forget_before))
     }
 }
 
 impl Tables {
+    /// A step of the walk over the cids. True if it goes on.
+    fn forget_old_cids(&mut self, forget_before: u64) -> bool {
+        if !self.walk.is_due(forget_before) {
+            return false;
+        }
+        let from = self.behind.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let step: Vec<_> = self
+            .dedupe
+            .range((from, Bound::Unbounded))
+            .take(SWEEP_ROWS)
+            .map(|(key, remembered)| (key.clone(), remembered.ts))
+            .collect();
+        for (key, _) in step.iter().filter(|(_, ts)| *ts < forget_before) {
+            self.dedupe.remove(key);
+        }
+        self.behind = step.into_iter().next_back().map(|(key, _)| key);
+        if self.behind.is_none() {
+            self.walk.ended(forget_before);
+        }
+        self.behind.is_some()
+    }
+
     fn put(&mut self, changes: &Changes<'_>) {
         for room in &changes.rooms {
             self.last_no = self.last_no.max(room.no.0);

@@ -231,6 +231,26 @@ fn old_cids_are_forgotten_and_young_ones_are_not() {
 }
 
 #[test]
+fn cids_are_walked_over_once_an_hour_and_not_without_end() {
+    on_every_engine(|engine| {
+        let sender = Some(user("ada"));
+        let mut writer = engine.writer();
+        while writer.sweep(1001).unwrap() {}
+        let cid = Cid::parse("late").unwrap();
+        let said = Remembered { seq: 1, n: None, ts: 1, hash: 1 };
+        let remembered = vec![(RoomNo(1), &sender, cid, said)];
+        writer.commit(&Changes { remembered, ..Changes::default() }).unwrap();
+        let an_hour = 3600 * 1000;
+        while writer.sweep(1000 + an_hour).unwrap() {}
+        let soon = writer.remembered(RoomNo(1), &sender, &cid).unwrap();
+        assert_eq!(soon, Some(said), "{}: within the hour", engine.name);
+        while writer.sweep(1001 + an_hour).unwrap() {}
+        let late = writer.remembered(RoomNo(1), &sender, &cid).unwrap();
+        assert_eq!(late, None, "{}: after it", engine.name);
+    });
+}
+
+#[test]
 fn the_highest_cid_of_a_sender_is_the_last_one_in_the_order_of_texts() {
     on_every_engine(|engine| {
         let (ada, key) = (Some(user("ada")), None);

@@ -7,16 +7,13 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::error::Error;
 use crate::row::{self, RoomNo};
+use crate::walk::Walk;
 
 /// Rows of each kind that a step takes away or looks at: a few milliseconds, bodies of 16 KiB included.
 const STEP_ROWS: usize = 500;
 
 /// Deleted rooms that a step deals with; an empty one costs four statements all the same.
 const STEP_GRAVES: usize = 100;
-
-/// From the end of one walk over the cids to the next: so much longer one may be kept, and a server that
-/// has nothing to do does not read the table without end.
-const WALK_EVERY_MS: u64 = 3600 * 1000;
 
 /// What a room leaves behind: its events between `?1` and `?2`, at most `?3` of them.
 const EVENTS: &str = "DELETE FROM events WHERE id IN \
@@ -35,8 +32,7 @@ const CIDS_AND_MEMBERS: [&str; 2] = [
 pub(super) struct Sweeper {
     /// Behind which cid the walk goes on.
     behind: (i64, String, String),
-    /// What was forgotten when the last walk ended: everything from before that time (ms since 1970).
-    walked_for: Option<u64>,
+    walk: Walk,
 }
 
 impl Sweeper {
@@ -47,12 +43,9 @@ impl Sweeper {
         Ok(graves || cids)
     }
 
-    /// Walks the whole table in small steps instead of keeping an index by age, which every message would
-    /// pay for.
+    /// A step of the walk over the cids. True if it goes on.
     fn forget_old_cids(&mut self, db: &mut Connection, forget_before: u64) -> Result<bool, Error> {
-        // Either way, since a clock may be set back.
-        let is_near = |then: u64| then.abs_diff(forget_before) < WALK_EVERY_MS;
-        if self.walked_for.is_some_and(is_near) {
+        if !self.walk.is_due(forget_before) {
             return Ok(false);
         }
         let (room, user, cid) = &self.behind;
@@ -66,7 +59,8 @@ impl Sweeper {
             })?
             .collect::<Result<_, _>>()?;
         let Some((room, user, cid, _)) = keys.last() else {
-            *self = Sweeper { behind: Default::default(), walked_for: Some(forget_before) };
+            self.behind = Default::default();
+            self.walk.ended(forget_before);
             return Ok(false);
         };
         let last = (*room, user.clone(), cid.clone());
