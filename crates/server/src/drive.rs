@@ -313,7 +313,12 @@ impl Ports for World {
     fn write(&mut self, to: Address, parts: &[IoSlice<'_>]) -> usize {
         let Some(socket) = self.socket(to) else { return 0 };
         loop {
-            match socket.stream.write_vectored(parts) {
+            // The kernel takes a single part by a shorter way.
+            let result = match parts {
+                [part] => socket.stream.write(part),
+                parts => socket.stream.write_vectored(parts),
+            };
+            match result {
                 Ok(taken) => return taken,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return 0,
