@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tertulia_rooms::draft::{Address, Draft};
 use tertulia_rooms::identity::Verdict;
 use tertulia_rooms::lookup::{Answer, Lookup, Question};
@@ -27,6 +28,9 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Reads of one socket in a turn, so that a busy one does not keep the others waiting.
 const READS_PER_TURN: usize = 4;
+
+/// From here on a nap may end up to a millisecond late, as naps of whole milliseconds do.
+const NAP_ROUNDED_MIN: Duration = Duration::from_millis(2);
 
 /// Wakes the driver; all other tokens are places of sockets.
 const WAKE: Token = Token(usize::MAX);
@@ -177,7 +181,7 @@ impl Drive {
         let mut inputs = Vec::new();
         let mut arrivals = Vec::new();
         while !(stop.load(Ordering::SeqCst) && self.is_deserted()) {
-            match self.poll.poll(&mut events, Some(self.nap())) {
+            match self.sleep(&mut events) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
             }
@@ -206,6 +210,17 @@ impl Drive {
 
     fn is_deserted(&self) -> bool {
         self.shard.is_empty() && self.taken.load(Ordering::SeqCst) == 0
+    }
+
+    fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut nap = self.nap();
+        if !nap.is_zero() && nap < NAP_ROUNDED_MIN {
+            let polled = PollFd::new(self.poll.registry(), PollFlags::IN);
+            let nanos = Timespec { tv_sec: 0, tv_nsec: nap.subsec_nanos().into() };
+            rustix::event::poll(&mut [polled], Some(&nanos))?;
+            nap = Duration::ZERO;
+        }
+        self.poll.poll(events, Some(nap))
     }
 
     /// How long to sleep: not at all while anything waits.

@@ -12,6 +12,7 @@ use tertulia_protocol::{Code, RoomId, Seq};
 use tertulia_store::Range;
 
 use super::connection::{Attachment, Behind, Then};
+use super::cork::Told;
 use super::hand::Hand;
 use super::outbound::Load;
 use super::plan::Plan;
@@ -150,6 +151,7 @@ impl Shard {
             no: view.no,
             epoch: view.epoch,
             position: view.head.seq,
+            told: Told::default(),
             live: Vec::new(),
             behind: 0,
             ahead: Vec::new(),

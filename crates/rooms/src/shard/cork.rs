@@ -1,5 +1,7 @@
 //! Cork: who hears a busy room waits a moment, so that one write takes several commits. (8 send)
 //!
+//! A room waits while more news are on the way, and until a moment after it was told last.
+//!
 //! There are two lines. In the first wait those whose room one turn can serve: they are written to together. In
 //! the second wait those of bigger rooms: some of them are written to in each turn, so that the first line, and
 //! everyone who says something, is served in between.
@@ -10,9 +12,11 @@ use std::collections::VecDeque;
 
 use super::Shard;
 
-/// Nobody waits longer for news: about as long as a commit takes. A shard that sleeps wakes by the millisecond, so
-/// it may be one more.
+/// Nobody waits longer, and no room is told more often: about as long as a commit takes.
 const CORKED_NS_MAX: u64 = 1_000_000;
+
+/// So many bytes are worth a write of their own.
+const CORKED_BYTES_MAX: usize = 16 * 1024;
 
 /// So many of the second line are written to in a turn: a millisecond or two, for a write takes 4 to 8 µs.
 const UNCORKED_MAX: usize = 256;
@@ -28,10 +32,22 @@ pub(crate) enum Corked {
     Many,
 }
 
-impl Corked {
-    /// The line of a room with so many listeners here.
-    pub(super) fn of(listeners: usize) -> Corked {
-        if listeners <= UNCORKED_MAX { Corked::Few } else { Corked::Many }
+/// When a room that many hear may be told again.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Told {
+    again_ns: u64,
+}
+
+impl Told {
+    /// When it is told what was just said: at once, or with what waits already, or a moment after it was told last.
+    fn next_ns(&mut self, now_ns: u64) -> u64 {
+        let last_ns = self.again_ns.saturating_sub(CORKED_NS_MAX);
+        if last_ns > now_ns {
+            return last_ns;
+        }
+        let next_ns = now_ns.max(self.again_ns);
+        self.again_ns = next_ns + CORKED_NS_MAX;
+        next_ns
     }
 }
 
@@ -39,7 +55,35 @@ impl Corked {
 #[derive(Default)]
 struct Line {
     places: VecDeque<u32>,
+    /// If nothing follows, they wait until here.
+    from_ns: u64,
+    /// And never longer than this.
     until_ns: u64,
+}
+
+impl Line {
+    fn due_ns(&self, news_follow: bool) -> u64 {
+        if news_follow { self.until_ns } else { self.until_ns.min(self.from_ns) }
+    }
+}
+
+/// Where and how long those wait who hear what was just said in a room.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    which: Corked,
+    from_ns: u64,
+    until_ns: u64,
+}
+
+impl Wait {
+    /// In a room with so many listeners here, `bytes` long.
+    pub(super) fn of(listeners: usize, bytes: usize, told: &mut Told, now_ns: u64) -> Wait {
+        let which = if listeners <= UNCORKED_MAX { Corked::Few } else { Corked::Many };
+        if bytes > CORKED_BYTES_MAX {
+            return Wait { which, from_ns: now_ns, until_ns: now_ns };
+        }
+        Wait { which, from_ns: told.next_ns(now_ns), until_ns: now_ns + CORKED_NS_MAX }
+    }
 }
 
 /// Both lines.
@@ -51,9 +95,9 @@ pub(super) struct Cork {
 
 impl Cork {
     /// When someone has waited long enough; `None` if nobody waits.
-    pub(super) fn until_ns(&self) -> Option<u64> {
+    pub(super) fn due_ns(&self, news_follow: bool) -> Option<u64> {
         let lines = [&self.few, &self.many].into_iter().filter(|line| !line.places.is_empty());
-        lines.map(|line| line.until_ns).min()
+        lines.map(|line| line.due_ns(news_follow)).min()
     }
 
     fn line(&mut self, which: Corked) -> &mut Line {
@@ -62,18 +106,18 @@ impl Cork {
 }
 
 impl Shard {
-    /// Marks a connection that has something to write and may wait in that line; at once if `waits` is not so.
-    pub(super) fn cork(&mut self, place: u32, which: Corked, waits: bool) {
+    /// Marks a connection that has something to write and may wait for more.
+    pub(super) fn cork(&mut self, place: u32, wait: Wait) {
+        let Wait { which, from_ns, until_ns } = wait;
         let connection = &mut self.connections[place as usize];
         // What must not wait ends the wait of the line that the connection stands in.
         let stands = if connection.corked == Corked::No { which } else { connection.corked };
         let line = self.cork.line(stands);
         if line.places.is_empty() {
-            line.until_ns = self.now_ns + CORKED_NS_MAX;
+            (line.from_ns, line.until_ns) = (from_ns, until_ns);
         }
-        if !waits {
-            line.until_ns = self.now_ns;
-        }
+        line.from_ns = line.from_ns.min(from_ns);
+        line.until_ns = line.until_ns.min(until_ns);
         match (connection.corked, which) {
             (Corked::No, _) => {
                 connection.corked = which;
@@ -88,7 +132,7 @@ impl Shard {
     /// Marks those as ready to be written to who need not wait any longer.
     pub(super) fn uncork(&mut self) {
         for (which, most) in [(Corked::Few, usize::MAX), (Corked::Many, UNCORKED_MAX)] {
-            if self.news_follow && self.now_ns < self.cork.line(which).until_ns {
+            if self.now_ns < self.cork.line(which).due_ns(self.news_follow) {
                 continue;
             }
             for _ in 0..most {

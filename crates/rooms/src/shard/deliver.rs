@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tertulia_protocol::{Code, Seq};
 
 use super::connection::{Behind, Then, Waits};
-use super::cork::Corked;
+use super::cork::Wait;
 use super::inbox::Signal;
 use super::outbound::Load;
 use super::{Listener, Ports, Shard};
@@ -17,9 +17,6 @@ use crate::counters::Verb;
 use crate::hub::{News, Removal};
 use crate::planted::{Fault, planted};
 use crate::slab::Slab;
-
-/// So many bytes are worth a write of their own.
-const CORKED_BYTES_MAX: usize = 16 * 1024;
 
 impl Shard {
     /// Something was committed in a room that someone here may hear.
@@ -65,13 +62,13 @@ impl Shard {
         let range = slab.range(position, slab.last());
         let events = (slab.last() - position) as u32;
         let listeners = entry.live.len();
-        let corks = listeners >= self.limits.cork_listeners;
         // It saves each of them a write, and writes are most of what a message costs.
-        let cork = corks.then(|| (Corked::of(listeners), range.len() <= CORKED_BYTES_MAX));
+        let wait = (listeners >= self.limits.cork_listeners)
+            .then(|| Wait::of(listeners, range.len(), &mut entry.told, self.now_ns));
         // Backwards: a listener that lags leaves the list, and the last one takes its slot.
         for slot in (0..listeners).rev() {
             let listener = self.rooms[room as usize].live[slot];
-            queued += u64::from(self.deliver(listener, slab, range.clone(), events, cork, ports));
+            queued += u64::from(self.deliver(listener, slab, range.clone(), events, wait, ports));
             if self.rooms.get(room as usize).is_none() {
                 break;
             }
@@ -108,7 +105,7 @@ impl Shard {
         slab: &Arc<Slab>,
         range: Range<u32>,
         events: u32,
-        cork: Option<(Corked, bool)>,
+        wait: Option<Wait>,
         ports: &mut impl Ports,
     ) -> u32 {
         if self.is_over(place, range.len(), events) {
@@ -135,8 +132,8 @@ impl Shard {
         } else {
             self.queue_events(place, serial, slab, range, events);
         }
-        match cork {
-            Some((which, waits)) => self.cork(place, which, waits),
+        match wait {
+            Some(wait) => self.cork(place, wait),
             None => self.touch(place),
         }
         events

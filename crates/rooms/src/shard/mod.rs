@@ -50,7 +50,7 @@ use crate::lookup::Lookup;
 use crate::membership::Membership;
 use crate::people::People;
 use connection::{Connection, State};
-use cork::Cork;
+use cork::{Cork, Told};
 use heirs::Waiting;
 pub use inbox::{Ack, Inbox, Input, Signal};
 use outbound::Links;
@@ -124,6 +124,8 @@ struct ShardRoom {
     epoch: Epoch,
     /// Everyone in `live` has been given everything up to this number.
     position: Seq,
+    /// When they may be told again.
+    told: Told,
     /// Who hears it live.
     live: Vec<Listener>,
     /// How many more read its log, to go live or to be detached.
@@ -298,7 +300,7 @@ impl Shard {
     pub fn wake_at_ns(&self) -> u64 {
         let tick_ns = u64::from(self.tick + 1) * TICK.as_nanos() as u64;
         let postponed_ns = self.postponed.iter().map(|(when_ns, _)| *when_ns);
-        postponed_ns.chain(self.cork.until_ns()).fold(tick_ns, u64::min)
+        postponed_ns.chain(self.cork.due_ns(self.news_follow)).fold(tick_ns, u64::min)
     }
 
     /// The connection's socket takes bytes again.

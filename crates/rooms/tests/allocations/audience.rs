@@ -41,7 +41,11 @@ pub(crate) struct Sockets {
     pub(crate) watched_writes: usize,
     pub(crate) drafts: Vec<Draft>,
     seed: u64,
+    pub(crate) now_ns: u64,
 }
+
+/// From turn to turn; a room is not told more often.
+pub(crate) const A_MOMENT_NS: u64 = 1_000_000;
 
 impl Audience {
     /// So many members of the room, each with one connection that has said hello and hears it live.
@@ -63,6 +67,7 @@ impl Audience {
                 watched_writes: 0,
                 drafts: Vec::with_capacity(1),
                 seed: 0,
+                now_ns: 0,
             },
             seats: Vec::new(),
             view: View::of(&room),
@@ -123,7 +128,13 @@ impl Audience {
 
     /// A turn of the shard: it takes what came for it and writes what it has to say.
     pub(crate) fn turn(&mut self, inputs: &mut Vec<Input>) {
-        self.shard.turn(0);
+        self.turn_after(A_MOMENT_NS, inputs);
+    }
+
+    /// The same, so long after the last one.
+    pub(crate) fn turn_after(&mut self, after_ns: u64, inputs: &mut Vec<Input>) {
+        self.sockets.now_ns += after_ns;
+        self.shard.turn(self.sockets.now_ns);
         self.shard.take(inputs, &mut self.sockets);
         self.shard.flush_all(&mut self.sockets);
     }
@@ -169,7 +180,7 @@ impl Ports for Sockets {
     }
 
     fn now_ns(&self) -> u64 {
-        0
+        self.now_ns
     }
 
     fn wall_ms(&self) -> u64 {

@@ -57,7 +57,7 @@ impl Town {
 
     /// Everything that is under way arrives.
     pub(crate) fn quiet(&mut self) {
-        self.passes(0);
+        self.passes(ROUNDS as u64);
     }
 
     /// Time passes, in steps that let everyone do what is due.

@@ -107,7 +107,7 @@ sections! {
         outbound_objects: usize = 4_096, "objects", Range(16, 1_048_576),
             "Objects that may wait for one connection; bounds the bookkeeping where they are small.";
         cork_listeners: usize = 16, "listeners", Range(1, 1_000_000),
-            "From so many listeners of a room in a shard its events wait, a millisecond or two at most, for those of a commit that is under way; each is saved a write, and of fewer it saves little.";
+            "From so many listeners of a room in a shard its events wait for those of a commit that is under way, and while it was told less than a millisecond ago; a millisecond at most. Each is saved a write, and of fewer it saves little.";
         deflate_from_bytes: usize = 512, "bytes", Range(64, 1_048_576),
             "From so many bytes, replies and the events of a room go compressed to clients that offered it; what is shorter takes a packet in either form.";
         replay_bytes: usize = 65_536, "bytes", Range(1, 1_048_576),
