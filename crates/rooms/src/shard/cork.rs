@@ -67,25 +67,6 @@ impl Line {
     }
 }
 
-/// Where and how long those wait who hear what was just said in a room.
-#[derive(Clone, Copy)]
-pub(super) struct Wait {
-    which: Corked,
-    from_ns: u64,
-    until_ns: u64,
-}
-
-impl Wait {
-    /// In a room with so many listeners here, `bytes` long.
-    pub(super) fn of(listeners: usize, bytes: usize, told: &mut Told, now_ns: u64) -> Wait {
-        let which = if listeners <= UNCORKED_MAX { Corked::Few } else { Corked::Many };
-        if bytes > CORKED_BYTES_MAX {
-            return Wait { which, from_ns: now_ns, until_ns: now_ns };
-        }
-        Wait { which, from_ns: told.next_ns(now_ns), until_ns: now_ns + CORKED_NS_MAX }
-    }
-}
-
 /// Both lines.
 #[derive(Default)]
 pub(super) struct Cork {
@@ -100,28 +81,42 @@ impl Cork {
         lines.map(|line| line.due_ns(news_follow)).min()
     }
 
+    /// Opens the line in which those wait who hear what was just said: `bytes` long, in a room with so many
+    /// listeners here.
+    pub(super) fn open(
+        &mut self,
+        listeners: usize,
+        bytes: usize,
+        told: &mut Told,
+        now_ns: u64,
+    ) -> Corked {
+        let which = if listeners <= UNCORKED_MAX { Corked::Few } else { Corked::Many };
+        let (from_ns, until_ns) = match bytes {
+            0..=CORKED_BYTES_MAX => (told.next_ns(now_ns), now_ns + CORKED_NS_MAX),
+            _ => (now_ns, now_ns),
+        };
+        let line = self.line(which);
+        if line.places.is_empty() {
+            (line.from_ns, line.until_ns) = (from_ns, until_ns);
+        }
+        line.from_ns = line.from_ns.min(from_ns);
+        line.until_ns = line.until_ns.min(until_ns);
+        which
+    }
+
     fn line(&mut self, which: Corked) -> &mut Line {
         if which == Corked::Many { &mut self.many } else { &mut self.few }
     }
 }
 
 impl Shard {
-    /// Marks a connection that has something to write and may wait for more.
-    pub(super) fn cork(&mut self, place: u32, wait: Wait) {
-        let Wait { which, from_ns, until_ns } = wait;
+    /// Marks a connection that has something to write and may wait for more; its line was opened before.
+    pub(super) fn cork(&mut self, place: u32, which: Corked) {
         let connection = &mut self.connections[place as usize];
-        // What must not wait ends the wait of the line that the connection stands in.
-        let stands = if connection.corked == Corked::No { which } else { connection.corked };
-        let line = self.cork.line(stands);
-        if line.places.is_empty() {
-            (line.from_ns, line.until_ns) = (from_ns, until_ns);
-        }
-        line.from_ns = line.from_ns.min(from_ns);
-        line.until_ns = line.until_ns.min(until_ns);
         match (connection.corked, which) {
             (Corked::No, _) => {
                 connection.corked = which;
-                line.places.push_back(place);
+                self.cork.line(which).places.push_back(place);
             }
             // It hears a room that is not to wait for a bigger one.
             (Corked::Many, Corked::Few) => self.touch(place),

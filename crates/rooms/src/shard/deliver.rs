@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tertulia_protocol::{Code, Seq};
 
 use super::connection::{Behind, Then, Waits};
-use super::cork::Wait;
+use super::cork::Corked;
 use super::inbox::Signal;
 use super::outbound::Load;
 use super::{Listener, Ports, Shard};
@@ -63,12 +63,12 @@ impl Shard {
         let events = (slab.last() - position) as u32;
         let listeners = entry.live.len();
         // It saves each of them a write, and writes are most of what a message costs.
-        let wait = (listeners >= self.limits.cork_listeners)
-            .then(|| Wait::of(listeners, range.len(), &mut entry.told, self.now_ns));
+        let cork = (listeners >= self.limits.cork_listeners)
+            .then(|| self.cork.open(listeners, range.len(), &mut entry.told, self.now_ns));
         // Backwards: a listener that lags leaves the list, and the last one takes its slot.
         for slot in (0..listeners).rev() {
             let listener = self.rooms[room as usize].live[slot];
-            queued += u64::from(self.deliver(listener, slab, range.clone(), events, wait, ports));
+            queued += u64::from(self.deliver(listener, slab, range.clone(), events, cork, ports));
             if self.rooms.get(room as usize).is_none() {
                 break;
             }
@@ -105,7 +105,7 @@ impl Shard {
         slab: &Arc<Slab>,
         range: Range<u32>,
         events: u32,
-        wait: Option<Wait>,
+        cork: Option<Corked>,
         ports: &mut impl Ports,
     ) -> u32 {
         if self.is_over(place, range.len(), events) {
@@ -132,8 +132,8 @@ impl Shard {
         } else {
             self.queue_events(place, serial, slab, range, events);
         }
-        match wait {
-            Some(wait) => self.cork(place, wait),
+        match cork {
+            Some(which) => self.cork(place, which),
             None => self.touch(place),
         }
         events
