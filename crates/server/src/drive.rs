@@ -3,7 +3,7 @@
 //! One thread a shard. It moves bytes between sockets and the shard, hands over what other threads have
 //! for it, and tells it the time. Whatever is decided is decided in the shard.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{Shutdown, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +12,8 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use tertulia_rooms::draft::{Address, Draft};
 use tertulia_rooms::identity::Verdict;
 use tertulia_rooms::lookup::{Answer, Lookup, Question};
@@ -328,15 +330,16 @@ impl Ports for World {
     fn write(&mut self, to: Address, parts: &[IoSlice<'_>]) -> usize {
         let Some(socket) = self.socket(to) else { return 0 };
         loop {
-            // The kernel takes a single part by a shorter way.
+            // The kernel takes a single part by a shorter way, and the C library would make a place of each call
+            // where the thread can be cancelled.
             let result = match parts {
-                [part] => socket.stream.write(part),
-                parts => socket.stream.write_vectored(parts),
+                [part] => rustix::net::send(&socket.stream, part, SendFlags::NOSIGNAL),
+                parts => rustix::io::writev(&socket.stream, parts),
             };
             match result {
                 Ok(taken) => return taken,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return 0,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return 0,
                 Err(_) => {
                     self.broken.push(to);
                     return 0;
