@@ -214,6 +214,8 @@ impl Drive {
         self.shard.is_empty() && self.taken.load(Ordering::SeqCst) == 0
     }
 
+    /// Sleeps until something comes or is due. A poll rounds up to whole milliseconds, so a short nap is slept
+    /// before it.
     fn sleep(&mut self, events: &mut Events) -> io::Result<()> {
         let mut nap = self.nap();
         if !nap.is_zero() && nap < NAP_ROUNDED_MIN {
@@ -330,8 +332,8 @@ impl Ports for World {
     fn write(&mut self, to: Address, parts: &[IoSlice<'_>]) -> usize {
         let Some(socket) = self.socket(to) else { return 0 };
         loop {
-            // The kernel takes a single part by a shorter way, and the C library would make a place of each call
-            // where the thread can be cancelled.
+            // A single part goes by the shorter way. Not through the C library, which lets a thread be cancelled in
+            // either call and does work for that each time.
             let result = match parts {
                 [part] => rustix::net::send(&socket.stream, part, SendFlags::NOSIGNAL),
                 parts => rustix::io::writev(&socket.stream, parts),

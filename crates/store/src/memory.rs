@@ -23,7 +23,7 @@ struct Tables {
     ids: BTreeMap<RoomNo, RoomId>,
     members: BTreeMap<(RoomNo, UserId), Standing>,
     events: BTreeMap<(RoomNo, u64), Vec<u8>>,
-    dedupe: BTreeMap<(RoomNo, Option<UserId>, Cid), Remembered>,
+    dedupe: BTreeMap<(RoomNo, Sender, Cid), Remembered>,
     revoked: BTreeMap<UserId, u64>,
     graves: BTreeSet<RoomNo>,
     walk: Walk,
@@ -261,7 +261,7 @@ impl Tables {
             return false;
         }
         let from = self.behind.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let step: Vec<_> = self
+        let mut step: Vec<_> = self
             .dedupe
             .range((from, Bound::Unbounded))
             .take(SWEEP_ROWS)
@@ -270,7 +270,7 @@ impl Tables {
         for (key, _) in step.iter().filter(|(_, ts)| *ts < forget_before) {
             self.dedupe.remove(key);
         }
-        self.behind = step.into_iter().next_back().map(|(key, _)| key);
+        self.behind = step.pop().map(|(key, _)| key);
         if self.behind.is_none() {
             self.walk.ended(forget_before);
         }

@@ -33,7 +33,7 @@ pub(crate) enum Corked {
 }
 
 /// When a room that many hear may be told again.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct Told {
     again_ns: u64,
 }

@@ -55,7 +55,7 @@ impl Town {
         Device(number)
     }
 
-    /// Everything that is under way arrives.
+    /// Everything that is under way arrives, also what waits for a moment: a millisecond a round.
     pub(crate) fn quiet(&mut self) {
         self.passes(ROUNDS as u64);
     }
