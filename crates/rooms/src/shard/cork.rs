@@ -18,8 +18,12 @@ const CORKED_NS_MAX: u64 = 1_000_000;
 /// So many bytes are worth a write of their own.
 const CORKED_BYTES_MAX: usize = 16 * 1024;
 
-/// So many of the second line are written to in a turn: a millisecond or two, for a write takes 4 to 8 µs.
-const UNCORKED_MAX: usize = 256;
+/// Listeners whom one turn can serve: a millisecond or two, for a write takes 4 to 8 µs.
+const FEW_MAX: usize = 256;
+
+/// So many of the second line are written to in a turn, half a millisecond. What is said meanwhile is committed in
+/// time for those who still wait.
+const UNCORKED_MAX: usize = 64;
 
 /// Where a connection waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +94,7 @@ impl Cork {
         told: &mut Told,
         now_ns: u64,
     ) -> Corked {
-        let which = if listeners <= UNCORKED_MAX { Corked::Few } else { Corked::Many };
+        let which = if listeners <= FEW_MAX { Corked::Few } else { Corked::Many };
         let (from_ns, until_ns) = match bytes {
             0..=CORKED_BYTES_MAX => (told.next_ns(now_ns), now_ns + CORKED_NS_MAX),
             _ => (now_ns, now_ns),

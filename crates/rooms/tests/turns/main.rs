@@ -7,8 +7,8 @@ mod audience;
 
 use audience::{A_MOMENT_NS, Audience, said};
 
-/// More than are written to in one turn.
-const LISTENERS: usize = 600;
+/// More than one turn can serve.
+const LISTENERS: usize = 300;
 
 /// Of a room that one turn can serve.
 const MEMBERS: usize = 50;
