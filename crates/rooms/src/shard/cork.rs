@@ -21,9 +21,12 @@ const CORKED_BYTES_MAX: usize = 16 * 1024;
 /// Listeners whom one turn can serve: a millisecond or two, for a write takes 4 to 8 µs.
 const FEW_MAX: usize = 256;
 
-/// So many of the second line are written to in a turn, half a millisecond. What is said meanwhile is committed in
-/// time for those who still wait.
-const UNCORKED_MAX: usize = 64;
+/// A turn writes to one of so many in the second line, so that what is said meanwhile is committed in time for those
+/// who still wait. Not to fewer the longer the line is: each commit is queued for all of them.
+const UNCORKED_SHARE: usize = 16;
+
+/// But never to fewer: half a millisecond of writes.
+const UNCORKED_MIN: usize = 64;
 
 /// Where a connection waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,7 +133,9 @@ impl Shard {
 
     /// Marks those as ready to be written to who need not wait any longer.
     pub(super) fn uncork(&mut self) {
-        for (which, most) in [(Corked::Few, usize::MAX), (Corked::Many, UNCORKED_MAX)] {
+        let many = self.cork.many.places.len() / UNCORKED_SHARE;
+        let many = many.clamp(UNCORKED_MIN, FEW_MAX);
+        for (which, most) in [(Corked::Few, usize::MAX), (Corked::Many, many)] {
             if self.now_ns < self.cork.line(which).due_ns(self.news_follow) {
                 continue;
             }
