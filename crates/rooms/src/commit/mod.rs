@@ -103,7 +103,8 @@ impl Committer {
         let mut batch = Batch::new(clock.wall_ms(), self.last_no, gauge.clone());
         let mut stored = Ok(false);
         let mut outcomes = Vec::with_capacity(drafts.len());
-        let looking = self.writer.hold();
+        // One alone seldom has to be looked up, and to begin and to end costs it more than one look.
+        let looking = if drafts.len() > 1 { self.writer.hold() } else { Ok(()) };
         for draft in drafts {
             outcomes.push(self.judge(&mut batch, draft));
         }

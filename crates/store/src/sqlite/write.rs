@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use tertulia_protocol::{Cid, UserId};
 
 use super::identity;
@@ -160,39 +160,15 @@ impl Write for SqliteWriter {
 
     fn commit(&mut self, changes: &Changes<'_>) -> Result<(), Error> {
         self.make_way()?;
-        let rows = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for no in &changes.gone {
-            bury(&rows, *no)?;
+        // Statements that are kept: a transaction of the library has these words read anew each time.
+        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let written = put(&self.db, changes)
+            .and_then(|()| self.db.prepare_cached("COMMIT")?.execute([]).map(drop));
+        if let Err(error) = written {
+            // If it cannot be let go of, either, the next batch begins with that.
+            _ = self.release();
+            return Err(error.into());
         }
-        for room in &changes.rooms {
-            put_room(&rows, room)?;
-        }
-        let mut heads = rows.prepare_cached(
-            "UPDATE rooms SET head = ?2, n = ?3, first = ?4, ts = ?5 WHERE no = ?1",
-        )?;
-        for (no, head) in &changes.heads {
-            heads.execute(params![
-                no.0 as i64,
-                head.seq as i64,
-                head.n as i64,
-                head.first as i64,
-                head.ts as i64
-            ])?;
-        }
-        drop(heads);
-        put_events(&rows, &changes.events)?;
-        put_remembered(&rows, &changes.remembered)?;
-        for (room, user, standing) in &changes.standings {
-            put_standing(&rows, *room, user, *standing)?;
-        }
-        for (user, second) in &changes.revoked {
-            rows.prepare_cached(
-                "INSERT INTO users (user, revoked) VALUES (?1, ?2) \
-                 ON CONFLICT (user) DO UPDATE SET revoked = ?2",
-            )?
-            .execute(params![user.as_str(), *second as i64])?;
-        }
-        rows.commit()?;
         Ok(())
     }
 
@@ -219,6 +195,39 @@ impl Write for SqliteWriter {
 
 fn sender_text(sender: &Sender) -> &str {
     sender.as_ref().map_or("", UserId::as_str)
+}
+
+fn put(db: &Connection, changes: &Changes<'_>) -> rusqlite::Result<()> {
+    for no in &changes.gone {
+        bury(db, *no)?;
+    }
+    for room in &changes.rooms {
+        put_room(db, room)?;
+    }
+    let mut heads =
+        db.prepare_cached("UPDATE rooms SET head = ?2, n = ?3, first = ?4, ts = ?5 WHERE no = ?1")?;
+    for (no, head) in &changes.heads {
+        heads.execute(params![
+            no.0 as i64,
+            head.seq as i64,
+            head.n as i64,
+            head.first as i64,
+            head.ts as i64
+        ])?;
+    }
+    put_events(db, &changes.events)?;
+    put_remembered(db, &changes.remembered)?;
+    for (room, user, standing) in &changes.standings {
+        put_standing(db, *room, user, *standing)?;
+    }
+    for (user, second) in &changes.revoked {
+        db.prepare_cached(
+            "INSERT INTO users (user, revoked) VALUES (?1, ?2) \
+             ON CONFLICT (user) DO UPDATE SET revoked = ?2",
+        )?
+        .execute(params![user.as_str(), *second as i64])?;
+    }
+    Ok(())
 }
 
 fn bury(db: &Connection, no: RoomNo) -> rusqlite::Result<()> {
